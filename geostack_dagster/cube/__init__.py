@@ -1,0 +1,1 @@
+"""Transactional cubes: schema, chunk ownership, stores, ledger."""

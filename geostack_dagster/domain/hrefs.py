@@ -1,0 +1,76 @@
+"""Canonical hrefs: where an asset lives, without any signature.
+
+`Href` is safe to store. `SignedHref` opens the door and must never leave the call that reads with
+it; the two are distinct types, so persisting a signed one is a type error.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+Href = NewType("Href", str)
+SignedHref = NewType("SignedHref", str)
+
+_SIGNATURE_KEY = re.compile(
+    r"""(?ix)
+    sig | s[etpvrs] | sk(?:e|s|t|v|oid|tid) | sip | spr | srt | sdd  # Azure SAS
+    | x-amz-.* | x-id | awsaccesskeyid | signature | expires         # AWS, v4 and v2
+    | x-goog-.* | key-pair-id | policy                               # Google, CloudFront
+    | (?:access_|id_)?token | api_?key | subscription-key            # bearer in the query
+    """
+)
+# What a leak looks like in any text: the value, not only the key, so prose about `sig=` is clean.
+SIGNATURE = re.compile(
+    r"(?i)(?:[?&;]sig=[A-Za-z0-9%+/]{16,}"
+    r"|x-amz-(?:signature|credential|security-token)=[A-Za-z0-9%/+]{8,}"
+    r"|\bbearer\s+[A-Za-z0-9._~+/-]{16,})"
+)
+_REDACTED = "[redacted]"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An href taken apart: scheme, host (or bucket) and key."""
+
+    scheme: str
+    host: str
+    key: str
+
+    @property
+    def bucket(self) -> str:
+        """Container of an object store: the S3 bucket, or `account/container` on Azure Blob."""
+        if self.host.endswith(".blob.core.windows.net"):
+            return f"{self.host.partition('.')[0]}/{self.key.partition('/')[0]}"
+        return self.host
+
+
+def canonical(href: str) -> Href:
+    """Strip every signature parameter from `href`; other query parameters stay, in order."""
+    parts = urlsplit(href)
+    if not parts.query:
+        return Href(href)
+    kept = [
+        (key, value)
+        for key, value in parse_qsl(parts.query, keep_blank_values=True)
+        if not _SIGNATURE_KEY.fullmatch(key)
+    ]
+    return Href(urlunsplit(parts._replace(query=urlencode(kept))))
+
+
+def locate(href: Href | str) -> Location:
+    """Take an href apart; a plain path has scheme `file` and no host."""
+    parts = urlsplit(href)
+    if parts.scheme in ("", "file"):
+        return Location("file", "", parts.path)
+    return Location(parts.scheme.lower(), parts.netloc.lower(), parts.path.lstrip("/"))
+
+
+def basename(href: Href | str) -> str:
+    """Last path segment without the query: the file name an archive gave the asset."""
+    return urlsplit(href).path.rstrip("/").rpartition("/")[2]
+
+
+def redact(text: str) -> str:
+    """Replace whatever looks like a signature or bearer token; for logs and error messages."""
+    return SIGNATURE.sub(_REDACTED, text)

@@ -1,0 +1,59 @@
+"""A partition of a pipeline, and where each of its artefacts lives.
+
+Assets find one another's artefacts through these pure functions, never through an IO manager.
+"""
+
+from dataclasses import dataclass
+from typing import override
+
+from geostack_dagster.domain.days import Cadence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One date window over one AOI of one pipeline."""
+
+    pipeline: str
+    aoi: str
+    date: str
+    cadence: Cadence = Cadence.DAILY
+
+    @property
+    def window(self) -> Window:
+        """Solar days of the partition."""
+        return Window.of(self.date, self.cadence)
+
+    @override
+    def __str__(self) -> str:
+        """`pipeline/aoi/date`, for messages and commit notes."""
+        return f"{self.pipeline}/{self.aoi}/{self.date}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where artefacts live below a storage root (a folder or a bucket URL, without a final /)."""
+
+    root: str
+
+    def snapshot(self, partition: Partition) -> str:
+        """Frozen Items, stac-geoparquet; the ItemCollection JSON lies beside it."""
+        return f"{self._of(partition)}/snapshots/{partition.aoi}/{partition.date}.parquet"
+
+    def recipe(self, partition: Partition) -> str:
+        """The Recipe, JSON."""
+        return f"{self._of(partition)}/recipes/{partition.aoi}/{partition.date}.json"
+
+    def cube(self, pipeline: str, aoi: str) -> str:
+        """The cube's repository: one for each pipeline and AOI."""
+        return f"{self.root}/{pipeline}/cubes/{aoi}"
+
+    def published(self, partition: Partition, product: str) -> str:
+        """Folder of the COGs, quicklook and STAC Item of one product."""
+        return f"{self._of(partition)}/published/{product}/{partition.aoi}/{partition.date}"
+
+    def pin(self, aoi: str) -> str:
+        """The registered AOI: geometry and CRS, fixed from then on."""
+        return f"{self.root}/aois/{aoi}.json"
+
+    def _of(self, partition: Partition) -> str:
+        return f"{self.root}/{partition.pipeline}"

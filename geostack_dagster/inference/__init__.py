@@ -1,0 +1,1 @@
+"""Retrievals in JAX: arrays in, arrays out."""

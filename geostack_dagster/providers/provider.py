@@ -1,0 +1,105 @@
+"""What a provider is: a frozen record, not a subclass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from geostack_dagster.auth.signer import AuthScheme
+from geostack_dagster.domain.bands import Band, BandTable
+from geostack_dagster.domain.hrefs import Href, locate
+from geostack_dagster.domain.identity import IdentityRule, by_id
+from geostack_dagster.domain.radiometry import RadiometryRule, stated
+from geostack_dagster.errors import ConfigurationError
+
+
+class FilterDialect(StrEnum):
+    """How a catalogue takes predicates on properties; all are re-checked on the client anyway."""
+
+    QUERY = "query"
+    CQL2_JSON = "cql2-json"
+    CQL2_TEXT = "cql2-text"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Defaults read from the provider's pages or threads; every one can be overridden."""
+
+    page_limit: int = 100
+    """Items asked for in one page."""
+    concurrent_searches: int = 8
+    concurrent_reads: int = 32
+    pool_limit: int = 4
+    """Dagster runs that may use the provider at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearClasses:
+    """A classification band and the classes that count as clear (usable) ground."""
+
+    band: str
+    keep: tuple[int, ...]
+    buffer_around: tuple[int, ...] = ()
+    """Classes whose surroundings are dropped as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A collection of a provider and how its pixels are to be understood."""
+
+    id: str
+    title: str
+    bands: BandTable
+    radiometry: RadiometryRule = stated
+    identity: IdentityRule = by_id
+    clear: ClearClasses | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One archive: endpoints, search dialect, access rules, collections and known quirks."""
+
+    slug: str
+    title: str
+    description: str
+    stac_url: str
+    filter_dialect: FilterDialect
+    collections: Mapping[str, Collection]
+    access: tuple[tuple[str, AuthScheme], ...]
+    """Glob over `scheme://host/key` and the scheme that opens it; the first match counts."""
+    limits: Limits = field(default_factory=Limits)
+    has_matched: bool = True
+    """Whether a search states how many Items match."""
+    quirks: tuple[str, ...] = ()
+
+    def collection(self, name: str) -> Collection:
+        """The collection record.
+
+        Raises:
+            ConfigurationError: If the provider record has no such collection.
+        """
+        try:
+            return self.collections[name]
+        except KeyError:
+            near = get_close_matches(name, self.collections, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigurationError(
+                f"{self.slug} has no collection {name!r}; {hint}Known: "
+                f"{', '.join(self.collections)}"
+            ) from None
+
+    def scheme(self, href: Href) -> AuthScheme | None:
+        """The scheme that opens `href`; None for a host this provider does not keep assets on."""
+        location = locate(href)
+        name = f"{location.scheme}://{location.host}/{location.key}"
+        for pattern, scheme in self.access:
+            if fnmatchcase(name, pattern):
+                return scheme
+        return None
+
+    def band(self, collection: str, name: str) -> Band:
+        """One band of a collection, by our name, its common name or asset key."""
+        table = self.collection(collection).bands
+        return table.select([name], where=f"{self.slug}/{collection}")[0]

@@ -1,0 +1,1 @@
+"""STAC Items, COGs and quicklooks of what was retrieved."""

@@ -1,0 +1,1 @@
+"""Thin Dagster resources: secrets and paths in, domain objects out."""

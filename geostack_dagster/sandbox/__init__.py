@@ -1,0 +1,1 @@
+"""Twins of the providers on loopback, and the synthetic world they serve."""

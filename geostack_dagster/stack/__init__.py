@@ -1,0 +1,1 @@
+"""From Items, a grid and bands to a lazy xarray Dataset."""
