@@ -13,5 +13,5 @@ index maps, whose stacked bands come as they lie in the cube (`band y x`).
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # noqa: FBT003  # JAX's own signature
-jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]  # noqa: FBT003
+jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
