@@ -1,0 +1,80 @@
+"""Where a project keeps its state, and the AOIs it knows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geostack_dagster import storage
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.fingerprint import fingerprint
+from geostack_dagster.domain.grid import Grid, choose_crs
+from geostack_dagster.domain.partition import Layout
+from geostack_dagster.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A registered AOI: its geometry and CRS are fixed, so every cube over it stays on one grid."""
+
+    aoi: AOI
+    crs: str
+
+    def grid(self, resolution: float, crs: str | None = None) -> Grid:
+        """The grid of a pipeline over this AOI."""
+        return Grid.covering(self.aoi, crs=crs or self.crs, resolution=resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A storage root (folder or bucket URL) with snapshots, recipes, cubes, products and pins."""
+
+    root: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where each artefact lives."""
+        return Layout(self.root.rstrip("/"))
+
+    def pin(self, aoi: AOI, *, crs: str | None = None) -> Pin:
+        """Register an AOI, or confirm that it is registered as it is.
+
+        Raises:
+            ConfigurationError: If an AOI of that name is registered with another geometry.
+        """
+        url = self.layout.pin(aoi.name)
+        if storage.exists(url):
+            known = self.pinned(aoi.name)
+            if fingerprint(known.aoi.geometry) != fingerprint(aoi.geometry):
+                raise ConfigurationError(
+                    f"AOI {aoi.name!r} is registered with another geometry; its cubes are on that "
+                    "grid. Give the new area a new name (a new file name)"
+                )
+            return known
+        pin = Pin(aoi, crs or choose_crs(aoi))
+        document = {"name": aoi.name, "geometry": aoi.geometry, "crs": pin.crs}
+        storage.write_bytes(url, json.dumps(document, indent=1).encode())
+        return pin
+
+    def pinned(self, name: str) -> Pin:
+        """The registered AOI.
+
+        Raises:
+            ConfigurationError: If none of that name is registered.
+        """
+        try:
+            document: dict[str, Any] = json.loads(storage.read_bytes(self.layout.pin(name)))
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"AOI {name!r} is not registered; drop {name}.geojson in the AOI folder and let "
+                "the aoi_sensor see it, or run `geostack aoi add FILE`"
+            ) from None
+        return Pin(AOI(document["name"], document["geometry"]), document["crs"])
+
+
+def aoi_files(folder: str) -> list[Path]:
+    """GeoJSON files of a folder, by name; empty when there is no such folder."""
+    root = Path(folder)
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.suffix in (".geojson", ".json"))
