@@ -1,0 +1,110 @@
+"""The four assets of a pipeline, built from its spec: no asset code is written twice."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import dagster as dg
+
+from geostack_dagster.components.boundary import verdicts
+from geostack_dagster.components.events import materializations
+from geostack_dagster.components.partitions import partition_of, partitions_of
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.resources.storage import Storage
+
+type StageFunction = Callable[[PipelineSpec, Partition, Workspace], StageReport]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One asset of the chain: its noun, what made it, and what people see of it."""
+
+    noun: str
+    upstream: str | None
+    kinds: frozenset[str]
+    description: str
+
+    def load(self) -> StageFunction:
+        """The function `run` of `geostack_dagster.pipeline.<noun>`.
+
+        Imported when a step runs: it brings xarray, odc, icechunk or jax, which the code location
+        does without.
+        """
+        function: StageFunction = import_module(f"geostack_dagster.pipeline.{self.noun}").run
+        return function
+
+
+STAGES = (
+    Stage(
+        "snapshot",
+        None,
+        frozenset({"stac", "parquet"}),
+        "Items of the archive's catalogue, frozen: what exists for this place and time. "
+        "stac-geoparquet with canonical hrefs; its content fingerprint is the data version.",
+    ),
+    Stage(
+        "stack",
+        "snapshot",
+        frozenset({"stac", "json"}),
+        "A Recipe: which assets will be read, on which grid, with which calibration and why, and "
+        "the proof that the credential opens them.",
+    ),
+    Stage(
+        "cube",
+        "stack",
+        frozenset({"zarr", "icechunk"}),
+        "The pixels, in a transactional Zarr cube with a regular time axis: one commit for each "
+        "partition, all or nothing.",
+    ),
+    Stage(
+        "indices",
+        "cube",
+        frozenset({"jax", "zarr", "cog"}),
+        "Spectral indices over clear pixels, computed with JAX; in the cube's repository and "
+        "published as COG with a STAC Item and a quicklook.",
+    ),
+)
+
+
+def pipeline_assets(
+    spec: PipelineSpec, *, max_partitions_per_run: int, owners: Sequence[str]
+) -> list[dg.AssetsDefinition]:
+    """The assets `[pipeline, snapshot | stack | cube | indices]`."""
+    backfill_policy = dg.BackfillPolicy.multi_run(max_partitions_per_run)
+    return [_asset(spec, stage, backfill_policy, owners) for stage in STAGES]
+
+
+def _asset(
+    spec: PipelineSpec, stage: Stage, backfill_policy: dg.BackfillPolicy, owners: Sequence[str]
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[spec.name, stage.noun],
+        deps=[] if stage.upstream is None else [dg.AssetKey([spec.name, stage.upstream])],
+        partitions_def=partitions_of(spec),
+        backfill_policy=backfill_policy,
+        group_name=spec.name,
+        kinds=set(stage.kinds),
+        owners=owners,
+        tags={"provider": spec.provider.slug, "collection": spec.collection},
+        pool=spec.provider.slug,
+        code_version=spec.code_version(stage.noun),
+        description=f"{stage.description}\n\n{spec.provider.description}",
+    )
+    def materialize(
+        context: dg.AssetExecutionContext, storage: Storage
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        run = stage.load()
+        workspace = storage.workspace()
+        reports: dict[str, StageReport] = {}
+        for key in context.partition_keys:
+            partition = partition_of(spec, key)
+            with verdicts(str(partition)):
+                reports[key] = run(spec, partition, workspace)
+            context.log.info("%s %s: %s", stage.noun, partition, reports[key].note)
+        yield from materializations(context, reports)
+
+    return materialize

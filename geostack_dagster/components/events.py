@@ -1,0 +1,98 @@
+"""From a stage's reports to Dagster's materialization events."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from geostack_dagster.pipeline.report import StageReport
+
+_DATA_VERSION = "dagster/data_version"
+_USER_PROVIDED = "dagster/data_version_is_user_provided"
+_CODE_VERSION = "dagster/code_version"
+
+
+def materializations(
+    context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Yield what Dagster needs to record each partition with its own data version.
+
+    A run over many partitions gives all of them the one data version of its result. So after the
+    result has been yielded (and recorded) every partition gets an event of its own, which is then
+    its latest: conditions on data versions and the asset page see the right one.
+    """
+    if len(reports) == 1:
+        (report,) = reports.values()
+        yield dg.MaterializeResult(
+            metadata=metadata_of(report), data_version=dg.DataVersion(report.fingerprint)
+        )
+        return
+    yield dg.MaterializeResult()
+    code_version = context.assets_def.code_versions_by_key[context.asset_key]
+    for key, report in reports.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=context.asset_key,
+                partition=key,
+                metadata=metadata_of(report),
+                tags={
+                    _DATA_VERSION: report.fingerprint,
+                    _USER_PROVIDED: "true",
+                    _CODE_VERSION: code_version or "",
+                    **_dimension_tags(key),
+                },
+            )
+        )
+
+
+def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
+    """Metadata of one partition: the sentence first, then numbers, tables and pictures."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "outcome": dg.MetadataValue.text(report.outcome.value),
+        "note": dg.MetadataValue.text(report.note),
+        "fingerprint": dg.MetadataValue.text(report.fingerprint),
+        "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+        "bytes_read": dg.MetadataValue.int(report.bytes_read),
+    }
+    metadata |= {name: _value(value) for name, value in report.facts.items() if value is not None}
+    metadata |= {name: _table(rows) for name, rows in report.tables.items() if rows}
+    metadata |= {title: _picture(title, png) for title, png in report.pictures.items()}
+    return metadata
+
+
+def _value(value: Any) -> dg.MetadataValue:
+    match value:
+        case bool():
+            return dg.MetadataValue.bool(value)
+        case int():
+            return dg.MetadataValue.int(value)
+        case float():
+            return dg.MetadataValue.float(value)
+        case str() if value.startswith(("/", "file://", "s3://", "az://", "gs://")):
+            return dg.MetadataValue.path(value)
+        case str():
+            return dg.MetadataValue.text(value)
+        case _:
+            return dg.MetadataValue.json(value)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    records = [dg.TableRecord({name: _cell(cell) for name, cell in row.items()}) for row in rows]
+    return dg.MetadataValue.table(records=records)
+
+
+def _cell(value: object) -> str | int | float | bool:
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _picture(title: str, png: bytes) -> dg.MetadataValue:
+    return dg.MetadataValue.md(
+        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    )
+
+
+def _dimension_tags(key: str) -> dict[str, str]:
+    if not isinstance(key, dg.MultiPartitionKey):
+        return {}
+    return {f"dagster/partition/{name}": value for name, value in key.keys_by_dimension.items()}

@@ -1,0 +1,114 @@
+"""`ProviderPipeline`: one archive, one collection, one grid, four assets, declared in YAML."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Literal, override
+
+import dagster as dg
+from pydantic import Field
+
+from geostack_dagster.components.assets import pipeline_assets
+from geostack_dagster.components.schedules import snapshot_schedule
+from geostack_dagster.domain.days import Cadence
+from geostack_dagster.domain.query import Predicate
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.providers import provider_named
+
+
+class PredicateModel(dg.Model, dg.Resolvable):
+    """A comparison on an Item property; re-checked on the client whatever the archive does."""
+
+    property: str
+    op: Literal["eq", "neq", "lt", "lte", "gt", "gte"]
+    value: float | str
+
+
+class GridModel(dg.Model, dg.Resolvable):
+    """Pixel size in the CRS's unit; the CRS is the AOI's own unless one is named."""
+
+    resolution: float = 10.0
+    crs: str | None = None
+    chunk: int = Field(default=512, ge=16)
+
+
+class SearchModel(dg.Model, dg.Resolvable):
+    """Which client asks the catalogue, and how much at most."""
+
+    client: Literal["pystac-client", "rustac"] = "pystac-client"
+    max_items: int | None = None
+    page_limit: int | None = None
+
+
+class ScheduleModel(dg.Model, dg.Resolvable):
+    """When the newest dates are asked for again: archives publish late."""
+
+    cron: str = "0 6 * * *"
+    window_days: int = Field(default=3, ge=1)
+
+
+class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
+    """Catalogue snapshot -> authenticated stack -> Zarr cube -> JAX indices, for one archive.
+
+    The pipeline is named after its folder below `defs/`.
+    """
+
+    provider: str
+    collection: str
+    bands: Annotated[Sequence[str], Field(min_length=1)]
+    indices: Sequence[str]
+    start: str
+    """First date, `2024-06-01`."""
+    end: str | None = None
+    cadence: Literal["daily", "weekly", "monthly"] = "daily"
+    filter: Sequence[PredicateModel] = ()
+    grid: GridModel = GridModel()
+    search: SearchModel = SearchModel()
+    mask_buffer_m: float = 60.0
+    resampling: str = "nearest"
+    loader: Literal["odc", "stackstac", "rioxarray"] = "odc"
+    store: Literal["icechunk", "zarr"] = "icechunk"
+    max_partitions_per_run: int = 32
+    schedule: ScheduleModel = ScheduleModel()
+    owners: Sequence[str] = ()
+
+    def spec(self, name: str) -> PipelineSpec:
+        """The validated pipeline.
+
+        Raises:
+            ConfigurationError: If the provider, collection, a band or the dates are wrong.
+        """
+        return PipelineSpec(
+            name=name,
+            provider=provider_named(self.provider),
+            collection=self.collection,
+            bands=tuple(self.bands),
+            indices=tuple(self.indices),
+            start=date.fromisoformat(self.start),
+            end=None if self.end is None else date.fromisoformat(self.end),
+            cadence=Cadence(self.cadence),
+            predicates=tuple(Predicate(one.property, one.op, one.value) for one in self.filter),
+            resolution=self.grid.resolution,
+            crs=self.grid.crs,
+            chunk=self.grid.chunk,
+            mask_buffer_m=self.mask_buffer_m,
+            resampling=self.resampling,
+            search_client=self.search.client,
+            loader=self.loader,
+            store=self.store,
+            max_items=self.search.max_items,
+            page_limit=self.search.page_limit,
+        )
+
+    @override
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Assets, job and schedule of the pipeline."""
+        spec = self.spec(context.path.name)
+        assets = pipeline_assets(
+            spec,
+            max_partitions_per_run=self.max_partitions_per_run,
+            owners=list(self.owners),
+        )
+        schedule = snapshot_schedule(
+            spec, cron=self.schedule.cron, window_days=self.schedule.window_days
+        )
+        return dg.Definitions(assets=assets, schedules=[schedule])

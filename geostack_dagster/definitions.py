@@ -1,0 +1,24 @@
+"""The code location: every pipeline below `defs/`, and the resources they share."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from geostack_dagster.resources.storage import Storage
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Pipelines, sensors and schedules, with resources whose values are read at launch."""
+    return dg.Definitions.merge(
+        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+        dg.Definitions(
+            resources={
+                "storage": Storage(
+                    root=dg.EnvVar("GEOSTACK_STORAGE"), aoi_folder=dg.EnvVar("GEOSTACK_AOIS")
+                ),
+            },
+            # Steps share one process: parallelism is threads inside a step and runs beside runs.
+            executor=dg.in_process_executor,
+        ),
+    )

@@ -1,0 +1,22 @@
+"""Where the project keeps its state, as a Dagster resource."""
+
+import dagster as dg
+
+from geostack_dagster.pipeline.workspace import Workspace
+
+
+class Storage(dg.ConfigurableResource["Storage"]):
+    """A storage root and the folder of AOI files.
+
+    Secrets of a bucket are read from the environment (`AWS_*`, `AZURE_*`, `GOOGLE_*`), never from
+    run config.
+    """
+
+    root: str
+    """Folder, or `s3://`, `az://`, `gs://` URL."""
+    aoi_folder: str
+    """Folder with one GeoJSON file for each AOI."""
+
+    def workspace(self) -> Workspace:
+        """The domain object behind the resource."""
+        return Workspace(self.root)
