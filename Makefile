@@ -1,0 +1,66 @@
+# `make demo` and `make test` install what they need into .venv first; the second run starts at once.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export UV_PYTHON_DOWNLOADS := never
+# The uv of this machine, unless it is a shim that does not answer.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
+RUN := .venv/bin/
+INSTALLED := .venv/.installed
+
+.PHONY: help demo demo-live dev test test-services test-ui test-faults check format bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(INSTALLED) ## The whole job over the sandbox: no account, no internet
+	$(RUN)geostack demo
+
+demo-live: $(INSTALLED) ## The same chain against the real Earth Search (internet, no account)
+	$(RUN)geostack demo --live
+
+dev: $(INSTALLED) ## Dagster UI and daemon over the sandbox
+	$(RUN)geostack dev
+
+test: $(INSTALLED) ## Tests: fast lane, no network
+	$(RUN)python -m pytest
+
+test-services: $(INSTALLED) ## Tests against third-party servers
+	$(RUN)python -m pytest -m services
+
+test-ui: $(INSTALLED) ## Tests that drive the Dagster UI in Chromium
+	$(RUN)python -m pytest -m ui
+
+test-faults: $(INSTALLED) ## Tests that kill, fill and starve
+	$(RUN)python -m pytest -m faults
+
+check: $(INSTALLED) ## Lint, types, import rules, code location
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports
+	$(RUN)dagster definitions validate -w workspace.yaml
+
+format: $(INSTALLED) ## Format and apply safe fixes
+	$(RUN)ruff check --fix .
+	$(RUN)ruff format .
+
+bench: $(INSTALLED) ## Every benchmark, with its peers beside it (BENCH_FLAGS="--quick")
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(RUN)python $$script $(BENCH_FLAGS) || exit 1; done
+
+lock: $(INSTALLED) ## Pin versions and hashes anew
+	$(UV) pip compile pyproject.toml --group dev --group bench --universal --python-version 3.12 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+
+clean: ## Remove what the targets made
+	rm -rf .venv .tools .dagster out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(INSTALLED): pyproject.toml requirements.lock | $(UV:uv=)
+	$(UV) venv --quiet --clear --python 3.13 .venv 2>/dev/null || $(UV) venv --quiet --clear --python '>=3.12' .venv
+	$(UV) pip install --quiet --python .venv -r requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --editable .
+	@touch $@
+
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
