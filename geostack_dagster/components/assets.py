@@ -7,10 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from geostack_dagster.components.boundary import verdicts
-from geostack_dagster.components.events import materializations
+from geostack_dagster.components.boundary import verdict
+from geostack_dagster.components.events import materializations, record
 from geostack_dagster.components.partitions import partition_of, partitions_of
+from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
@@ -100,11 +102,19 @@ def _asset(
         run = stage.load()
         workspace = storage.workspace()
         reports: dict[str, StageReport] = {}
+        errors: dict[str, GeostackError] = {}
         for key in context.partition_keys:
             partition = partition_of(spec, key)
-            with verdicts(str(partition)):
+            try:
                 reports[key] = run(spec, partition, workspace)
-            context.log.info("%s %s: %s", stage.noun, partition, reports[key].note)
+            except GeostackError as error:  # the others go on; what is finished stays finished
+                errors[str(partition)] = error
+                context.log.warning("%s %s: %s", stage.noun, partition, redact(str(error)))
+            else:
+                context.log.info("%s %s: %s", stage.noun, partition, reports[key].note)
+        if errors:
+            record(context, reports)
+            raise verdict(errors)
         yield from materializations(context, reports)
 
     return materialize

@@ -29,6 +29,11 @@ def materializations(
         )
         return
     yield dg.MaterializeResult()
+    record(context, reports)
+
+
+def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]) -> None:
+    """Write an event of its own for every partition that is done."""
     code_version = context.assets_def.code_versions_by_key[context.asset_key]
     for key, report in reports.items():
         context.log_event(
