@@ -55,8 +55,8 @@ lock: $(INSTALLED) ## Pin versions and hashes anew
 clean: ## Remove what the targets made
 	rm -rf .venv .tools .dagster out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-$(INSTALLED): pyproject.toml requirements.lock | $(UV:uv=)
-	$(UV) venv --quiet --clear --python 3.13 .venv 2>/dev/null || $(UV) venv --quiet --clear --python '>=3.12' .venv
+$(INSTALLED): pyproject.toml requirements.lock | $(filter .tools/%,$(UV))
+	@[ -x .venv/bin/python ] || $(UV) venv --quiet --python 3.13 .venv 2>/dev/null || $(UV) venv --quiet --python '>=3.12' .venv
 	$(UV) pip install --quiet --python .venv -r requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps --editable .
 	@touch $@
