@@ -33,6 +33,12 @@ class Credential:
     """None for a credential that does not expire by itself."""
     source: str
 
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to travel: every process resolves its own."""
+        message = "a Credential must not be pickled; resolve it where it is used"
+        raise TypeError(message)
+
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
@@ -66,5 +72,20 @@ class Signer(Protocol):
             MissingCredentialError: If the scheme needs a credential and none was found.
             RejectedCredentialError: If the provider refused it.
             ServiceError: If the token service is busy or down.
+        """
+        ...
+
+    def credential(self, href: Href) -> Credential | None:
+        """The bare credential that `sign` works with, for object-store clients that sign alone.
+
+        None where none is needed. Raises as `sign` does.
+        """
+        ...
+
+    def forget(self, href: Href, refused: SignedRequest) -> bool:
+        """Drop the credential behind a request that the provider refused.
+
+        True if `sign` will now give a different request, so trying once more makes sense; False
+        if there is none to renew, or it was fetched a moment ago and is denied all the same.
         """
         ...

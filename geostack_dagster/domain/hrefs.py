@@ -21,11 +21,19 @@ _SIGNATURE_KEY = re.compile(
     """
 )
 # What a leak looks like in any text: the value, not only the key, so prose about `sig=` is clean.
+# `\u0026` and `%26` are the & of a URL inside JSON or inside another URL.
 SIGNATURE = re.compile(
-    r"(?i)(?:[?&;]sig=[A-Za-z0-9%+/]{16,}"
-    r"|x-amz-(?:signature|credential|security-token)=[A-Za-z0-9%/+]{8,}"
-    r"|\bbearer\s+[A-Za-z0-9._~+/-]{16,})"
+    r"""(?ix)
+    (?:(?<![a-z0-9_-])|\\u0026|%26) sig (?:=|%3d) [a-z0-9%+/]{16,}
+    | x-amz-(?:signature|credential|security-token) [\\"'\s]* (?:[=:]|%3d) [\s"']* [a-z0-9%/+=]{8,}
+    | aws4-hmac-sha256\s+credential=\S+ (?:,?\s*(?:signedheaders|signature)=[^\s,"']+)*
+    | (?:\bbearer|authorization[\\"':\s]*basic)\s+[a-z0-9._~+/-]{16,}=*
+    | (?<=://)[^\s/:@"'<>]+:[^\s/:@"'<>]+(?=@)
+    | (?:access_token|refresh_token|id_token|client_secret|secretaccesskey|sessiontoken
+        |ocp-apim-subscription-key) [\\"'\s]* [=:] [\s\\"']* (?=[a-z_~+/-]*[0-9])[a-z0-9._~+/=-]{8,}
+    """
 )
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 _REDACTED = "[redacted]"
 
 
@@ -63,7 +71,10 @@ def locate(href: Href | str) -> Location:
     parts = urlsplit(href)
     if parts.scheme in ("", "file"):
         return Location("file", "", parts.path)
-    return Location(parts.scheme.lower(), parts.netloc.lower(), parts.path.lstrip("/"))
+    scheme, host = parts.scheme.lower(), parts.netloc.lower()
+    # CMR writes the default port: cmr.earthdata.nasa.gov:443 is cmr.earthdata.nasa.gov.
+    host = host.removesuffix(_DEFAULT_PORTS.get(scheme, ":"))
+    return Location(scheme, host, parts.path.lstrip("/"))
 
 
 def basename(href: Href | str) -> str:

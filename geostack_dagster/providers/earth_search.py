@@ -65,9 +65,19 @@ EARTH_SEARCH = Provider(
             AuthScheme.ANONYMOUS,
         ),
         ("s3://e84-earth-search-sentinel-data/*", AuthScheme.ANONYMOUS),
+        ("https://*.amazonaws.com/*", AuthScheme.ANONYMOUS),
+        ("https://*.sentinel-hub.com/*", AuthScheme.ANONYMOUS),
+        ("https://earth-search.aws.element84.com/*", AuthScheme.ANONYMOUS),
+        ("s3://copernicus-dem-*/*", AuthScheme.ANONYMOUS),
         ("s3://*", AuthScheme.REQUESTER_PAYS),
-        ("https://*", AuthScheme.ANONYMOUS),
     ),
+    bucket_regions={
+        "sentinel-s1-l1c": "eu-central-1",
+        "sentinel-s2-l1c": "eu-central-1",
+        "sentinel-s2-l2a": "eu-central-1",
+        "copernicus-dem-30m": "eu-central-1",
+        "copernicus-dem-90m": "eu-central-1",
+    },
     # Large pages answer 502 (earth-search issue 17).
     limits=Limits(page_limit=100, concurrent_searches=8, concurrent_reads=48),
     quirks=(

@@ -69,6 +69,9 @@ class Provider:
     collections: Mapping[str, Collection]
     access: tuple[tuple[str, AuthScheme], ...]
     """Glob over `scheme://host/key` and the scheme that opens it; the first match counts."""
+    region: str = "us-west-2"
+    """AWS region of its `s3://` buckets, but for those in `bucket_regions`."""
+    bucket_regions: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     has_matched: bool = True
     """Whether a search states how many Items match."""
@@ -98,6 +101,10 @@ class Provider:
             if fnmatchcase(name, pattern):
                 return scheme
         return None
+
+    def region_of(self, bucket: str) -> str:
+        """AWS region of a bucket."""
+        return self.bucket_regions.get(bucket, self.region)
 
     def band(self, collection: str, name: str) -> Band:
         """One band of a collection, by our name, its common name or asset key."""
