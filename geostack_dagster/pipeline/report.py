@@ -1,0 +1,32 @@
+"""What a stage did for one partition, in plain values that Dagster, the CLI and tests can show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What happened to the partition's artefact."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """Result of one stage on one partition."""
+
+    outcome: Outcome
+    fingerprint: str
+    """Of the content that the stage stands for: the asset's data version."""
+    note: str
+    """One sentence for people."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers, texts and URLs worth a look or a plot."""
+    tables: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """PNG images by title, each small enough for an event log (< 100 kB)."""
+    seconds: float = 0.0
+    bytes_read: int = 0
