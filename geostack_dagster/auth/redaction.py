@@ -13,6 +13,7 @@ from geostack_dagster.domain.hrefs import SIGNATURE, redact
 # The same expression over bytes: parquet, SQLite and logs are searched as they lie.
 _SIGNATURE_BYTES = re.compile(SIGNATURE.pattern.encode())
 _SHOWN = 24
+_OS_ERROR_TEXTS = ("strerror", "filename", "filename2")  # OSError keeps them beside its args
 
 
 class RedactingFilter(logging.Filter):
@@ -68,6 +69,9 @@ def scrub[E: BaseException](error: E) -> E:
             continue
         seen.add(id(current))
         current.args = tuple(redact(a) if isinstance(a, str) else a for a in current.args)
+        for name in _OS_ERROR_TEXTS:
+            if isinstance(value := getattr(current, name, None), str):
+                setattr(current, name, redact(value))
         notes: list[str] = getattr(current, "__notes__", [])
         notes[:] = [redact(note) for note in notes]
         pending += [current.__cause__, current.__context__]

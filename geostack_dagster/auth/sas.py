@@ -90,7 +90,7 @@ def _blob(href: Href) -> tuple[str, str, str]:
         container, _, host = location.host.partition("@")
         account, key = host.removesuffix(_DFS).removesuffix(_BLOB), location.key
     else:
-        account = location.host.removesuffix(_BLOB)
+        account = location.host.removesuffix(_BLOB) if location.scheme == "https" else ""
         container, _, key = location.key.partition("/")
     if not account or not container or "." in account:
         raise ConfigurationError(
