@@ -7,7 +7,11 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before any test module imports a kernel: what is imported already stays unchecked.
-install_import_hook("geostack_dagster.inference", "beartype.beartype")
+# An int is a float here, as PEP 484 says.
+install_import_hook(
+    "geostack_dagster.inference",
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 
 @pytest.fixture(autouse=True)
