@@ -1,0 +1,109 @@
+"""The code location: what it holds, how light it is, and what a typo says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from geostack_dagster.definitions import defs
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("jax", "rasterio", "odc", "icechunk", "earthaccess", "xarray")
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return defs()
+
+
+def test_every_pipeline_has_the_four_assets_in_a_chain(definitions):
+    graph = definitions.resolve_asset_graph()
+    pipelines = {path.parent.name for path in (ROOT / "geostack_dagster/defs").glob("*/defs.yaml")}
+
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == pipelines
+    for pipeline in pipelines:
+        chain = [dg.AssetKey([pipeline, noun]) for noun in ("snapshot", "stack", "cube", "indices")]
+        parents = [graph.get(key).parent_keys for key in chain]
+        assert parents == [set(), {chain[0]}, {chain[1]}, {chain[2]}]
+
+
+def test_assets_say_what_they_are(definitions):
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.group_name == spec.key.path[0]
+        assert spec.description
+        assert spec.kinds
+        assert spec.code_version
+        assert isinstance(spec.partitions_def, dg.MultiPartitionsDefinition)
+        assert spec.partitions_def.partition_dimension_names == ["aoi", "date"]
+
+
+def test_loading_needs_no_secret_and_no_heavy_module():
+    code = (
+        "import sys\n"
+        "from geostack_dagster.definitions import defs\n"
+        "defs().resolve_asset_graph()\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("line", "typo", "named"),
+    [
+        ("  provider: earth_search", "  provider: earth_serch", "did you mean 'earth_search'"),
+        (
+            "  collection: sentinel-2-l2a",
+            "  collection: sentinel-2",
+            "did you mean 'sentinel-2-l2a'",
+        ),
+        (
+            "  bands: [B02, B03, B04, B08, B11, B12, SCL]",
+            "  bands: [B02, B0X]",
+            "unknown band 'B0X'",
+        ),
+        ('  start: "2024-06-01"', '  strat: "2024-06-01"', "strat"),
+        ("    chunk: 512", "    chunck: 512", "chunck"),
+        ("op: lte, value: 90", "op: lessthan, value: 90", "lessthan"),
+        ('  start: "2024-06-01"', '  start: "2024-06-01"\n  end: "2023-01-01"', "backwards"),
+    ],
+)
+def test_a_typo_in_defs_yaml_is_named(tmp_path, line, typo, named):
+    source = ROOT / "geostack_dagster/defs/earth_search_s2/defs.yaml"
+    text = source.read_text()
+    assert line in text
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "typo"\n'
+    )
+    folder = tmp_path / "typo" / "defs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "defs.yaml").write_text(text.replace(line, typo))
+    for package in (tmp_path / "typo", tmp_path / "typo" / "defs"):
+        (package / "__init__.py").write_text("")
+    code = (
+        "import dagster as dg, pathlib\n"
+        f"dg.load_from_defs_folder(path_within_project=pathlib.Path({str(tmp_path)!r}))"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode != 0
+    assert named in result.stderr
