@@ -162,3 +162,13 @@ def test_the_scan_does_not_follow_links(tmp_path):
     folder.mkdir()
     (folder / "link").symlink_to(outside)
     assert scan([folder]) == []
+
+
+@pytest.mark.parametrize("offset", [-300, -40, -20, -1, 0, 1])
+def test_a_leak_across_the_seam_of_two_reads_is_found_once(tmp_path, offset):
+    from geostack_dagster.auth import redaction
+
+    at = redaction._WINDOW + offset
+    path = tmp_path / "big"
+    path.write_bytes(b"x" * at + b"&sig=" + SECRET.encode() + b" end")
+    assert [leak.offset for leak in scan([path])] == [at + 1]
