@@ -229,14 +229,15 @@ def _check_sizes(arrays: Sequence[Sliceable], blocks: Sequence[Block]) -> None:
 def _staged(array: Sliceable, block: Block) -> NDArray[Any]:
     """The window of one array, padded, in memory that XLA uses without another copy."""
     source = np.asarray(array[(*block.lead, ..., block.y.source, block.x.source)])
-    staged = _aligned((*source.shape[:-2], *block.shape), source.dtype)
+    staged = aligned_empty((*source.shape[:-2], *block.shape), source.dtype)
     if source.shape != staged.shape:
         staged[...] = np.nan if np.issubdtype(source.dtype, np.inexact) else 0
     staged[..., block.y.placed, block.x.placed] = source
     return staged
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Uninitialised host memory that XLA on a CPU takes as it is, without another copy."""
     size = int(np.prod(shape)) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     offset = -memory.ctypes.data % _ALIGNMENT
