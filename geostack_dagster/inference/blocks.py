@@ -1,8 +1,8 @@
 """Run a kernel over blocks of one fixed shape: one compilation, bounded memory, whole results.
 
 Blocks at the edges are padded to the shape of the others (NaN, 0 or False, by dtype) and cropped
-again, so XLA compiles a kernel once per block shape whatever the size of a scene. While a block
-is computed, the next ones are read and staged.
+again, so XLA compiles a kernel once per block shape whatever the size of a scene. On request the
+next blocks are read and staged while one is computed.
 """
 
 import functools
@@ -152,7 +152,7 @@ def map_blocks(
     *,
     blocks: Sequence[Block],
     parameters: Sequence[Any] = (),
-    lookahead: int = 1,
+    lookahead: int = 0,
 ) -> Any:
     """Result of the kernel over the whole: an array, or a dict of arrays, of `(*lead, ..., y, x)`.
 
@@ -161,7 +161,8 @@ def map_blocks(
         arrays: Share the walked leading axes and `y, x`; axes between them reach the kernel whole.
         blocks: From `plan_blocks`.
         parameters: Passed to every call as they are.
-        lookahead: Blocks prepared while one is computed; 0 keeps memory lowest.
+        lookahead: Blocks read and staged while one is computed: worth it when reading waits for
+            a store; from memory to memory 0 is as fast and keeps memory lowest.
 
     Raises:
         ConfigurationError: If the arrays disagree on rows and columns.
@@ -187,7 +188,7 @@ def stream_blocks(
     *,
     blocks: Sequence[Block],
     parameters: Sequence[Any] = (),
-    lookahead: int = 1,
+    lookahead: int = 0,
 ) -> Iterator[tuple[Block, Any]]:
     """Each block with the core of its result, in order; for results written out as they come.
 
@@ -250,8 +251,6 @@ def _collected(block: Block, result: Any) -> tuple[Block, Any]:
     )
 
 
-def _whole(
-    shape: tuple[int, ...], block: Block, core: NDArray[Any]
-) -> NDArray[Any]:
+def _whole(shape: tuple[int, ...], block: Block, core: NDArray[Any]) -> NDArray[Any]:
     walked = shape[: len(block.lead)]
     return np.empty((*walked, *core.shape[:-2], block.y.size, block.x.size), core.dtype)
