@@ -1,0 +1,92 @@
+"""What a store of cubes needs from the technology below it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from zarr.abc.store import Store
+
+from geostack_dagster.cube.store import Expired
+
+type Settle = Callable[[Store], bool]
+"""Looks at the newest state and adds the bookkeeping; False abandons the commit.
+
+May be called several times, each time with a newer state.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit that was made, and how many attempts it took."""
+
+    snapshot: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A commit's note as it was stored."""
+
+    snapshot: str | None
+    written_at: datetime | None
+    text: str
+
+
+class Transaction(Protocol):
+    """Changes that nobody sees before they are committed."""
+
+    @property
+    def store(self) -> Store:
+        """Where pixels go, from any thread."""
+        ...
+
+    def commit(self, note: str, settle: Settle) -> Committed | None:
+        """Publish the changes on top of the newest state; None if `settle` abandoned them.
+
+        Raises:
+            ConflictError: If other writers came first in every attempt.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One repository: a tree of Zarr keys with a history."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def transactional(self) -> bool:
+        """Whether pixels written into a transaction stay invisible until its commit."""
+        ...
+
+    def create(self) -> None:
+        """Create the repository unless it exists; safe under concurrency."""
+        ...
+
+    def reader(self, snapshot: str | None = None) -> Store:
+        """The present state, or an earlier one, read-only.
+
+        Raises:
+            NoDataError: If the repository does not exist.
+        """
+        ...
+
+    def begin(self) -> Transaction:
+        """A new transaction on the present state."""
+        ...
+
+    def column(self, store: Store, path: str) -> dict[int, bytes]:
+        """Every stored chunk of a one-dimensional array, by index."""
+        ...
+
+    def notes(self, limit: int | None) -> list[Note]:
+        """Notes of the commits, newest first."""
+        ...
+
+    def expire(self, older_than: datetime) -> Expired:
+        """Remove snapshots written before an instant and what only they hold."""
+        ...

@@ -1,0 +1,100 @@
+"""Chunks as bytes: packing to the stored type, then the pinned codec, exactly as Zarr does it.
+
+The codec is blosc (zstd 1, bit-shuffle). Encoding whole chunks here instead of through
+zarr-python's write path makes writes 1.8 times as fast (`benchmarks/cube.py`).
+"""
+
+from typing import Any
+
+import numpy as np
+from numcodecs.blosc import Blosc
+from zarr.codecs import BloscCodec
+
+from geostack_dagster.cube.schema import Variable
+from geostack_dagster.errors import IntegrityError
+
+_LEVEL = 1
+_BITSHUFFLE = 2
+
+type Pixels = np.ndarray[Any, np.dtype[Any]]
+
+
+def zarr_codec(dtype: np.dtype[Any]) -> BloscCodec:
+    """The compressor as a Zarr array declares it."""
+    return BloscCodec(
+        cname="zstd", clevel=_LEVEL, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=0
+    )
+
+
+def compressor(dtype: np.dtype[Any]) -> Blosc:
+    """The same compressor as a function on arrays."""
+    return Blosc(
+        cname="zstd", clevel=_LEVEL, shuffle=_BITSHUFFLE, blocksize=0, typesize=dtype.itemsize
+    )
+
+
+def pack(variable: Variable, values: Pixels) -> Pixels:
+    """Values in the stored type; NaN becomes the fill value.
+
+    Floats given for a packed variable are physical: `stored = round((value - offset) / scale)`.
+    Other values are stored as they are.
+
+    Raises:
+        IntegrityError: If a physical value does not fit the stored type, or would be read back
+            as the fill value: a clipped value would be invented, a filled one lost.
+    """
+    if values.dtype.kind != "f":
+        return np.ascontiguousarray(values, dtype=variable.stored)
+    if variable.packed:
+        return _packed(variable, values)
+    if not np.isnan(variable.fill):
+        values = np.where(np.isnan(values), variable.fill, values)
+    return np.ascontiguousarray(values, dtype=variable.stored)
+
+
+def valid(variable: Variable, stored: Pixels) -> int:
+    """How many pixels hold a value."""
+    if variable.stored.kind == "f" and np.isnan(variable.fill):
+        return stored.size - int(np.count_nonzero(np.isnan(stored)))
+    return int(np.count_nonzero(stored != variable.fill))
+
+
+def encode(variable: Variable, stored: Pixels, chunk: tuple[int, int]) -> bytes | None:
+    """Bytes of one chunk (1, y, x), padded with the fill value at the cube's edge.
+
+    None when every pixel is the fill value: such a chunk is not stored.
+    """
+    if _is_fill(variable, stored):
+        return None
+    if stored.shape != chunk:
+        padded = np.full(chunk, variable.fill, dtype=variable.stored)
+        padded[: stored.shape[0], : stored.shape[1]] = stored
+        stored = padded
+    encoded: bytes = compressor(variable.stored).encode(np.ascontiguousarray(stored))
+    return encoded
+
+
+def _packed(variable: Variable, values: Pixels) -> Pixels:
+    missing = np.isnan(values)
+    scale = 1.0 if variable.scale_factor is None else variable.scale_factor
+    offset = 0.0 if variable.add_offset is None else variable.add_offset
+    raw = np.rint((np.where(missing, offset, values).astype("float64") - offset) / scale)
+    limits = np.iinfo(variable.stored)
+    present = ~missing
+    lost = present & ((raw < limits.min) | (raw > limits.max) | (raw == variable.fill_value))
+    if lost.any():
+        example = float(values[lost].flat[0])
+        raise IntegrityError(
+            f"{variable.name!r}: {int(np.count_nonzero(lost))} values such as {example:g} cannot "
+            f"be stored as {variable.dtype} with scale {scale:g}, offset {offset:g} and fill "
+            f"value {variable.fill_value:g}; choose a wider type or another fill value"
+        )
+    raw[missing] = variable.fill_value
+    return raw.astype(variable.stored)
+
+
+def _is_fill(variable: Variable, stored: Pixels) -> bool:
+    first = stored.flat[0]
+    if np.isnan(variable.fill):
+        return bool(np.isnan(first)) and bool(np.isnan(stored).all())
+    return bool(first == variable.fill) and bool((stored == variable.fill).all())

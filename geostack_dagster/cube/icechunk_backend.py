@@ -1,0 +1,220 @@
+"""Cubes in an Icechunk repository: every commit is a transaction on branch `main`.
+
+Pixels are written into a fork of a session, and the fork is merged into a session on the newest
+state at each attempt to commit. Unlike a rebase this costs the same however many commits came
+between, and is not refused when another writer extended the time axis meanwhile.
+
+Repositories are made in version 1 of Icechunk's format: version 2 keeps the list of all
+snapshots in one file that each commit rewrites and keeps a copy of, so a commit costs twice as
+much after 1,000 others and their copies take 48 MB (`benchmarks/cube.py`).
+"""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from itertools import islice
+from typing import Any, override
+
+import icechunk
+from icechunk import (
+    ManifestConfig,
+    ManifestPreloadCondition,
+    ManifestPreloadConfig,
+    ManifestSplitCondition,
+    ManifestSplitDimCondition,
+    ManifestSplittingConfig,
+    RepositoryConfig,
+)
+from icechunk.config import SplitSizesDict
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+
+from geostack_dagster.cube import chunkio
+from geostack_dagster.cube.backend import Committed, Note, Settle
+from geostack_dagster.cube.location import Location
+from geostack_dagster.cube.store import Expired
+from geostack_dagster.errors import (
+    ConfigurationError,
+    ConflictError,
+    IntegrityError,
+    NoDataError,
+    ServiceError,
+)
+
+_BRANCH = "main"
+_ATTEMPTS = 20
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
+_MANIFEST_SLOTS = 64
+_FORMAT = 1
+
+# The file lock answers the first, and retries of conditional writes the second (see location).
+icechunk.set_logs_filter("warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error")
+
+
+class IcechunkBackend:
+    """An Icechunk repository on a file system or an object store."""
+
+    transactional = True
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self.url = url
+        self._location = Location.parse(url)
+        self._storage = _storage(self._location, options)
+
+    @override
+    def __repr__(self) -> str:
+        """The URL and never the options, which may hold secrets."""
+        return f"IcechunkBackend({self.url!r})"
+
+    def create(self) -> None:
+        """Create the repository unless it exists."""
+        if "repository" in self.__dict__:
+            return
+        with self._location.locked(), _translated(self.url):
+            if not icechunk.Repository.exists(self._storage):
+                icechunk.Repository.create(
+                    self._storage, config=_configuration(), spec_version=_FORMAT
+                )
+
+    @cached_property
+    def repository(self) -> icechunk.Repository:
+        """The repository, opened once.
+
+        Raises:
+            NoDataError: If it does not exist.
+        """
+        with _translated(self.url):
+            return icechunk.Repository.open(self._storage)
+
+    def reader(self, snapshot: str | None = None) -> Store:
+        """The tip of the branch, or a snapshot."""
+        with _translated(self.url):
+            if snapshot is None:
+                return self.repository.readonly_session(_BRANCH).store
+            return self.repository.readonly_session(snapshot_id=snapshot).store
+
+    def begin(self) -> "IcechunkTransaction":
+        """A fork of a session on the tip of the branch."""
+        with _translated(self.url):
+            fork = self.repository.writable_session(_BRANCH).fork()
+        return IcechunkTransaction(self.repository, self._location, fork)
+
+    def column(self, store: Store, path: str) -> dict[int, bytes]:
+        """Every stored chunk, straight from the manifests: 5,000 in 0.05 s instead of 0.7 s."""
+        with _translated(self.url):
+            return sync(_column(store, path))
+
+    def notes(self, limit: int | None) -> list[Note]:
+        """Ancestry of the branch."""
+        with _translated(self.url):
+            ancestry = islice(self.repository.ancestry(branch=_BRANCH), limit)
+            return [Note(entry.id, entry.written_at, entry.message) for entry in ancestry]
+
+    def expire(self, older_than: datetime) -> Expired:
+        """Expire snapshots, then collect garbage, both older than the instant."""
+        with self._location.locked(), _translated(self.url):
+            expired = self.repository.expire_snapshots(older_than)
+            removed = self.repository.garbage_collect(older_than)
+        return Expired(snapshots=len(expired), bytes=removed.bytes_deleted)
+
+
+class IcechunkTransaction:
+    """Pixels in a fork, merged into the newest state when committed."""
+
+    def __init__(
+        self, repository: icechunk.Repository, location: Location, fork: icechunk.ForkSession
+    ) -> None:
+        self._repository = repository
+        self._location = location
+        self._fork = fork
+        self.store: Store = fork.store
+
+    def commit(self, note: str, settle: Settle) -> Committed | None:
+        """Commit on top of the newest state, again and again while others come first."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            with self._location.locked(), _translated(self._location.path):
+                session = self._repository.writable_session(_BRANCH)
+                session.merge(self._fork)
+                if not settle(session.store):
+                    return None
+                try:
+                    return Committed(session.commit(note), attempt)
+                except icechunk.ConflictError:
+                    pass  # on an object store another writer was faster
+            longest = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
+            time.sleep(random.uniform(0, longest))  # noqa: S311  # spreads writers, no secret
+        raise ConflictError(
+            f"gave up committing to {self._location.path} after {_ATTEMPTS} attempts: other "
+            "writers came first each time; run fewer writers at once (about 10 is practical)"
+        )
+
+
+def _configuration() -> RepositoryConfig:
+    config = RepositoryConfig.default()
+    along_time: SplitSizesDict = {
+        ManifestSplitCondition.AnyArray(): {ManifestSplitDimCondition.Axis(0): _MANIFEST_SLOTS}
+    }
+    config.manifest = ManifestConfig(
+        splitting=ManifestSplittingConfig.from_dict(along_time),
+        # Preloading manifests of coordinates triples the cost of a small commit.
+        preload=ManifestPreloadConfig(
+            max_total_refs=0, preload_if=ManifestPreloadCondition.false()
+        ),
+    )
+    return config
+
+
+def _storage(location: Location, options: Mapping[str, Any]) -> icechunk.Storage:
+    bucket, prefix = location.bucket, location.path
+    if location.local:
+        return icechunk.local_filesystem_storage(prefix)
+    try:
+        if location.scheme == "s3":
+            return icechunk.s3_storage(bucket=bucket, prefix=prefix, **options)
+        if location.scheme == "gs":
+            return icechunk.gcs_storage(bucket=bucket, prefix=prefix, **options)
+        return icechunk.azure_storage(container=bucket, prefix=prefix, **options)
+    except TypeError as error:  # names the keyword, never its value
+        raise ConfigurationError(
+            f"options of {location.scheme}://{bucket}/{prefix} do not fit: {error}"
+        ) from error
+
+
+async def _column(store: Store, path: str) -> dict[int, bytes]:
+    if not isinstance(store, icechunk.IcechunkStore):
+        raise TypeError(f"expected a store of this backend, not {type(store).__name__}")
+    found: dict[int, bytes] = {}
+    elsewhere: list[int] = []
+    async for coordinates, _, _, _, _, inlined in store.array_chunk_iterator(f"/{path}"):
+        for row, index in enumerate(coordinates[:, 0].tolist()):
+            if row in inlined:
+                found[index] = inlined[row]
+            else:
+                elsewhere.append(index)
+    keys = {f"{path}/c/{index}": index for index in elsewhere}
+    for key, value in (await chunkio.fetch(store, list(keys))).items():
+        found[keys[key]] = value
+    return found
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    try:
+        yield
+    except icechunk.RepositoryNotFoundError as error:
+        raise NoDataError(f"there is no cube at {where} yet") from error
+    except icechunk.SnapshotNotFoundError as error:
+        raise ConfigurationError(
+            f"{where} has no such snapshot: {error.message}; see its history"
+        ) from error
+    except icechunk.ConflictError as error:
+        raise ConflictError(f"another writer of {where} came first: {error.message}") from error
+    except icechunk.FormatError as error:
+        raise IntegrityError(f"{where} is damaged: {error.message}") from error
+    except (icechunk.ReadOnlyError, icechunk.InvalidInputError) as error:
+        raise ConfigurationError(f"{where} refused: {error.message}") from error
+    except icechunk.StorageError as error:
+        raise ServiceError(f"storage of {where} failed: {error.message}") from error

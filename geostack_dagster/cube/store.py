@@ -1,0 +1,224 @@
+"""A store of cubes: data, bookkeeping and ledger of a partition appear together or not at all.
+
+`open_store` gives one by URL. Two kinds keep the same promises but one: Icechunk commits are
+transactions; a plain Zarr store has none, so there a partition that is being rewritten is marked
+as unfinished first and as finished last (`zarr_backend`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import xarray as xr
+
+from geostack_dagster import __version__
+from geostack_dagster.cube.ledger import LedgerRow
+from geostack_dagster.cube.schema import CubeSchema
+from geostack_dagster.cube.slots import Slot, SlotRecord
+from geostack_dagster.domain.days import Window
+from geostack_dagster.errors import ConfigurationError
+
+type Kind = Literal["icechunk", "zarr"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Who writes and from what; the note of a commit."""
+
+    pipeline: str
+    partition: str
+    fingerprint: str
+    """Of everything the partition is made from; the same one again is not written again."""
+    code_version: str = __version__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReport:
+    """What a write did."""
+
+    written: bool
+    """False when the partition was current and nothing was touched."""
+    snapshot: str | None = None
+    """Of the commit; None when nothing was written, or the store has no snapshots."""
+    rewritten: tuple[date, ...] = ()
+    kept: tuple[date, ...] = ()
+    """Days whose own fingerprint had not changed."""
+    cleared: tuple[date, ...] = ()
+    chunks: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    attempts: int = 0
+    """Commits tried: more than one when other writers came first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One commit."""
+
+    snapshot: str | None
+    written_at: datetime | None
+    action: str
+    commit: Commit | None
+    """None for commits that were not made for a partition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """What a maintenance run removed."""
+
+    snapshots: int
+    bytes: int
+
+
+class CubeStore(Protocol):
+    """Cubes below one URL, one group for each product."""
+
+    @property
+    def url(self) -> str:
+        """Where the cubes are."""
+        ...
+
+    def ensure(self, schema: CubeSchema) -> CubeSchema:
+        """Create the cube, add its new variables, or find it as it is; the schema as stored.
+
+        Raises:
+            IntegrityError: If the stored cube differs; the message names the member.
+        """
+        ...
+
+    def schema(self, group: str) -> CubeSchema:
+        """Schema of a cube.
+
+        Raises:
+            NoDataError: If there is no such cube.
+        """
+        ...
+
+    def write(
+        self,
+        group: str,
+        window: Window,
+        data: xr.Dataset,
+        slots: Sequence[SlotRecord],
+        commit: Commit,
+        *,
+        force: bool = False,
+    ) -> WriteReport:
+        """Make the partition hold exactly this data, in one commit.
+
+        Days of the window without a record are emptied. Days whose fingerprint is the recorded
+        one are kept, and a partition whose fingerprint is the recorded one is not touched, unless
+        `force`. What a record's `ledger` raises abandons the write.
+
+        Args:
+            group: Name of the cube.
+            window: Solar days of the partition; the time axis grows to hold them.
+            data: Variables of the cube on its grid; `time` holds solar days. Floats given for a
+                packed variable are physical values, integers are stored as they are.
+            slots: One record for each day of `data`, and for days of which nothing was readable.
+            commit: Its fingerprint covers the whole partition.
+            force: Write even what is current.
+
+        Raises:
+            ConfigurationError: If the data is not of this partition and grid; nothing was read.
+            ConflictError: If another writer changed the same days meanwhile; nothing was written.
+        """
+        ...
+
+    def clear(self, group: str, window: Window, commit: Commit) -> WriteReport:
+        """Empty every day of the partition; the fingerprint says what found it empty."""
+        ...
+
+    def is_current(self, group: str, window: Window, fingerprint: str) -> bool:
+        """Whether the partition was made from inputs of this fingerprint."""
+        ...
+
+    def fingerprint_of(self, group: str, window: Window) -> str | None:
+        """Fingerprint of the partition's inputs; None if it was never written as a whole."""
+        ...
+
+    def slots(self, group: str) -> list[Slot]:
+        """Every day that was ever written or cleared, in order; none if there is no cube."""
+        ...
+
+    def ledger(self, group: str, window: Window | None = None) -> list[LedgerRow]:
+        """Every ledger entry, in order of days; of a partition, or of the whole cube."""
+        ...
+
+    def open(
+        self,
+        group: str,
+        *,
+        snapshot: str | None = None,
+        chunks: Mapping[str, int] | None = None,
+        decode: bool = True,
+    ) -> xr.Dataset:
+        """The cube as a lazy dataset of one snapshot, which later commits do not change.
+
+        Days that hold nothing are there, as fill values; `item_count > 0` selects the others.
+
+        Args:
+            group: Name of the cube.
+            snapshot: An earlier state; None for the present one.
+            chunks: Makes it dask-backed; None reads when indexed.
+            decode: Whether to apply scale, offset and fill value; False gives what is stored.
+
+        Raises:
+            NoDataError: If there is no such cube.
+        """
+        ...
+
+    def history(self, limit: int | None = None) -> list[HistoryEntry]:
+        """Commits, newest first."""
+        ...
+
+    def rollback(self, group: str, window: Window, snapshot: str, commit: Commit) -> WriteReport:
+        """Make the partition hold what it held in an earlier snapshot, fingerprints included.
+
+        Raises:
+            ConfigurationError: If the store keeps no snapshots.
+        """
+        ...
+
+    def expire(self, keep: timedelta, *, now: datetime | None = None) -> Expired:
+        """Forget snapshots older than `keep` and remove what only they hold.
+
+        Readers of a snapshot and writers in progress must be younger than `keep`.
+
+        Raises:
+            ConfigurationError: If `keep` is shorter than an hour.
+        """
+        ...
+
+
+def open_store(
+    url: str,
+    *,
+    kind: Kind = "icechunk",
+    options: Mapping[str, Any] | None = None,
+    threads: int = 8,
+) -> CubeStore:
+    """Store of cubes below a path or a `file://`, `s3://`, `az://` or `gs://` URL.
+
+    Args:
+        url: Need not exist; it is created by the first `ensure`.
+        kind: `icechunk`, or `zarr` for plain Zarr v3.
+        options: Credentials and endpoint, as the keyword arguments of `icechunk.s3_storage`,
+            `azure_storage` and `gcs_storage`, or of `obstore.store.from_url`.
+        threads: Blocks computed and encoded at a time.
+
+    Raises:
+        ConfigurationError: If the URL's scheme is unknown or an option is missing.
+    """
+    from geostack_dagster.cube.repository import Repository
+
+    if kind == "icechunk":
+        from geostack_dagster.cube.icechunk_backend import IcechunkBackend
+
+        return Repository(IcechunkBackend(url, options or {}), threads=threads)
+    if kind == "zarr":
+        from geostack_dagster.cube.zarr_backend import ZarrBackend
+
+        return Repository(ZarrBackend(url, options or {}), threads=threads)
+    raise ConfigurationError(f"unknown kind of store {kind!r}; use 'icechunk' or 'zarr'")

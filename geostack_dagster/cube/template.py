@@ -1,0 +1,293 @@
+"""The Zarr documents of a cube, and how they are compared with what is stored.
+
+zarr-python itself writes the template into memory; a store is created by copying documents, grown
+by replacing those that mention time, and guarded by comparing them. CF conventions carry CRS,
+scale, offset and fill value; xarray, rioxarray and GDAL read them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import zarr
+from pyproj import CRS
+from xarray.backends.zarr import FillValueCoder
+from zarr.abc.store import Store
+from zarr.storage import MemoryStore
+
+from geostack_dagster.cube import chunkio
+from geostack_dagster.cube.encode import zarr_codec
+from geostack_dagster.cube.schema import BOOKKEEPING, EXTENT, CubeSchema, Variable
+from geostack_dagster.errors import IntegrityError, NoDataError
+
+SCHEMA = "geostack:schema"
+"""Attribute of a group that holds its schema."""
+
+_ROOT = "zarr.json"
+_NO_TIME = int(np.iinfo("int64").min)
+_EPOCH = np.datetime64("1970-01-01", "D")
+
+_BOOKKEEPING: Mapping[str, tuple[str, Any, dict[str, Any]]] = {
+    "acquired": (
+        "int64",
+        _NO_TIME,
+        {
+            "long_name": "first acquisition of the slot",
+            "units": "nanoseconds since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+            "_FillValue": _NO_TIME,
+        },
+    ),
+    "item_count": ("int32", 0, {"long_name": "Items the slot was made from", "units": "1"}),
+    "fingerprint": ("string", "", {"long_name": "fingerprint of what the slot was made from"}),
+    "coverage": (
+        "float32",
+        np.nan,
+        {
+            "long_name": "fraction of pixels that hold a value",
+            "units": "1",
+            "_FillValue": FillValueCoder.encode(np.nan, np.dtype("float32")),
+        },
+    ),
+    "made_from": ("string", "", {"long_name": "fingerprint of the partition's inputs"}),
+    "ledger": ("string", "", {"long_name": "what became of every asset, JSON"}),
+}
+
+
+def documents(schema: CubeSchema, length: int) -> dict[str, bytes]:
+    """Every key of an empty cube with `length` slots, and its bytes."""
+    memory = MemoryStore()
+    group = zarr.create_group(memory, path=schema.name, attributes=_group_attributes(schema))
+    _coordinates(group, schema, length)
+    for name in BOOKKEEPING:
+        dtype, fill, attributes = _BOOKKEEPING[name]
+        group.create_array(
+            name,
+            shape=(length,),
+            chunks=(1,),
+            dtype=dtype,
+            fill_value=fill,
+            dimension_names=["time"],
+            attributes=attributes,
+            compressors=zarr_codec(np.dtype("uint8")) if name == "ledger" else None,
+        )
+    for variable in schema.variables:
+        group.create_array(
+            variable.name,
+            shape=(length, *schema.grid.shape),
+            chunks=(1, *schema.chunk),
+            dtype=variable.dtype,
+            fill_value=variable.fill,
+            dimension_names=["time", "y", "x"],
+            attributes=_variable_attributes(variable),
+            compressors=zarr_codec(variable.stored),
+            filters=None,
+        )
+    return chunkio.contents(memory)
+
+
+def read_schema(store: Store, group: str) -> CubeSchema:
+    """Schema that a stored cube was made with.
+
+    Raises:
+        NoDataError: If the store has no such group.
+        IntegrityError: If the group was not written by this package.
+    """
+    found = chunkio.get(store, [f"{group}/zarr.json"])
+    if not found:
+        raise NoDataError(f"there is no cube {group!r} in the store yet")
+    attributes = json.loads(found[f"{group}/zarr.json"]).get("attributes", {})
+    if SCHEMA not in attributes:
+        raise IntegrityError(
+            f"group {group!r} holds no cube of this package; write to another group"
+        )
+    return CubeSchema.from_json(attributes[SCHEMA])
+
+
+def read_length(store: Store, schema: CubeSchema) -> int:
+    """Slots that a stored cube has.
+
+    Raises:
+        IntegrityError: If it has no time axis.
+    """
+    key = f"{schema.name}/time/zarr.json"
+    found = chunkio.get(store, [key])
+    if not found:
+        raise IntegrityError(f"cube {schema.name!r} has drifted: {key} is missing")
+    return int(json.loads(found[key])["shape"][0])
+
+
+def changes(store: Store, schema: CubeSchema) -> dict[str, bytes | None]:
+    """Keys to set so that the store holds this cube; none if it does.
+
+    Raises:
+        IntegrityError: If the stored cube differs in more than added variables and descriptions.
+    """
+    try:
+        stored = read_schema(store, schema.name)
+    except NoDataError:
+        present = chunkio.get(store, [_ROOT])
+        fresh = documents(schema, extent(1))
+        return {key: document for key, document in fresh.items() if key not in present}
+    target = merged(stored, schema)
+    expected = documents(target, read_length(store, stored))
+    found = chunkio.get(store, [key for key in expected if key.endswith("zarr.json")])
+    verify(stored, documents(stored, 1), found)
+    if target.to_json() == stored.to_json():
+        return {}
+    described = {f"{schema.name}/{variable.name}/zarr.json" for variable in target.variables}
+    return {
+        key: document
+        for key, document in expected.items()
+        if key == f"{schema.name}/zarr.json" or key in described
+    }
+
+
+def growth(schema: CubeSchema, have: int, want: int) -> dict[str, bytes | None]:
+    """Keys to set so that a cube of `have` slots has `want`."""
+    before, after = documents(schema, have), documents(schema, want)
+    return {key: document for key, document in after.items() if before.get(key) != document}
+
+
+def extent(slots: int, current: int = 0) -> int:
+    """Slots to preallocate so that `slots` fit: whole steps, never fewer than now."""
+    return max(current, -(-slots // EXTENT) * EXTENT)
+
+
+def merged(stored: CubeSchema, wanted: CubeSchema) -> CubeSchema:
+    """Schema after adding the variables of `wanted` and taking its descriptions.
+
+    Raises:
+        IntegrityError: If anything else differs; the message names the member.
+    """
+    have, want = _structure(stored), _structure(wanted)
+    for member in ("name", "grid", "start", "chunk"):
+        _require_equal(stored.name, member, have[member], want[member])
+    for name, described in have["variables"].items():
+        if name not in want["variables"]:
+            raise IntegrityError(
+                f"cube {stored.name!r} has drifted: variable {name!r} is stored and not in the "
+                "schema; keep it, or write to a new cube"
+            )
+        for member, value in described.items():
+            _require_equal(
+                stored.name, f"variables.{name}.{member}", value, want["variables"][name][member]
+            )
+    order = list(have["variables"])
+    known = {variable.name: variable for variable in wanted.variables}
+    added = [variable for variable in wanted.variables if variable.name not in order]
+    return replace(wanted, variables=(*(known[name] for name in order), *added))
+
+
+def verify(schema: CubeSchema, expected: Mapping[str, bytes], found: Mapping[str, bytes]) -> None:
+    """Compare stored array documents with the template's, descriptions aside.
+
+    Raises:
+        IntegrityError: If an array is missing or its type, chunks, codecs or fill value differ.
+    """
+    for key, document in expected.items():
+        if not key.endswith("/zarr.json"):
+            continue
+        name = key.removesuffix("/zarr.json")
+        if key not in found:
+            raise IntegrityError(f"cube {schema.name!r} has drifted: {name} is missing")
+        have, want = json.loads(found[key]), json.loads(document)
+        if want.get("dimension_names", [""])[0:1] == ["time"]:
+            have["shape"][0] = want["shape"][0]  # the time axis grows
+        for member in sorted({*have, *want} - {"attributes"}):
+            _require_equal(schema.name, f"{name}.{member}", have.get(member), want.get(member))
+
+
+def _require_equal(cube: str, member: str, have: object, want: object) -> None:
+    if have != want:
+        raise IntegrityError(
+            f"cube {cube!r} has drifted: {member} is {have!r} in the store and {want!r} in the "
+            "schema; a cube's structure is fixed: write to a new cube, or restore the schema"
+        )
+
+
+def _structure(schema: CubeSchema) -> dict[str, Any]:
+    document = schema.to_json()
+    for described in document["variables"].values():
+        del described["attrs"]
+    return document
+
+
+def _group_attributes(schema: CubeSchema) -> dict[str, Any]:
+    grid = schema.grid
+    return {
+        **schema.attrs,
+        "Conventions": "CF-1.11",
+        "title": schema.title or schema.name,
+        "coordinates": " ".join(("spatial_ref", *BOOKKEEPING)),
+        "proj:code": grid.crs,
+        "spatial:dimensions": ["y", "x"],
+        "spatial:shape": list(grid.shape),
+        "spatial:transform": list(grid.transform),
+        "spatial:bbox": list(grid.bounds),
+        SCHEMA: schema.to_json(),
+    }
+
+
+def _variable_attributes(variable: Variable) -> dict[str, Any]:
+    attributes = {**variable.attrs, "grid_mapping": "spatial_ref"}
+    attributes["_FillValue"] = FillValueCoder.encode(variable.fill, np.dtype(variable.dtype))
+    if variable.scale_factor is not None:
+        attributes["scale_factor"] = variable.scale_factor
+    if variable.add_offset is not None:
+        attributes["add_offset"] = variable.add_offset
+    return attributes
+
+
+def _coordinates(group: zarr.Group, schema: CubeSchema, length: int) -> None:
+    crs, grid = CRS.from_user_input(schema.grid.crs), schema.grid
+    half = grid.resolution / 2
+    axes = {axis["axis"].lower(): axis for axis in crs.cs_to_cf()}
+    for name, values in (
+        ("y", grid.top - half - grid.resolution * np.arange(grid.height)),
+        ("x", grid.left + half + grid.resolution * np.arange(grid.width)),
+    ):
+        axis = group.create_array(
+            name,
+            shape=values.shape,
+            chunks=values.shape,
+            dtype="float64",
+            dimension_names=[name],
+            attributes=dict(axes.get(name, {"axis": name.upper()})),
+            fill_value=np.nan,
+            compressors=zarr_codec(values.dtype),
+        )
+        axis[:] = values
+    first = int((np.datetime64(schema.start, "D") - _EPOCH).astype("int64"))
+    time = group.create_array(
+        "time",
+        shape=(length,),
+        chunks=(EXTENT,),
+        dtype="int64",
+        dimension_names=["time"],
+        fill_value=_NO_TIME,
+        compressors=zarr_codec(np.dtype("int64")),
+        attributes={
+            "standard_name": "time",
+            "long_name": "solar day",
+            "axis": "T",
+            "units": "days since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+        },
+    )
+    time[:] = first + np.arange(length)
+    left, top = grid.left, grid.top
+    group.create_array(
+        "spatial_ref",
+        shape=(),
+        dtype="int32",
+        fill_value=0,
+        dimension_names=[],
+        attributes={
+            **crs.to_cf(),
+            "spatial_ref": crs.to_wkt(),
+            "GeoTransform": f"{left!r} {grid.resolution!r} 0.0 {top!r} 0.0 {-grid.resolution!r}",
+        },
+    )
