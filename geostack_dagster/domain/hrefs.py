@@ -7,7 +7,7 @@ it; the two are distinct types, so persisting a signed one is a type error.
 import re
 from dataclasses import dataclass
 from typing import NewType
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 Href = NewType("Href", str)
 SignedHref = NewType("SignedHref", str)
@@ -54,21 +54,28 @@ class Location:
 
 
 def canonical(href: str) -> Href:
-    """Strip every signature parameter from `href`; other query parameters stay, in order."""
-    parts = urlsplit(href)
-    if not parts.query:
+    """Strip every signature parameter from `href`; the rest stays as it was written."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # not a URL, so there is no query to strip
+        return Href(redact(href))
+    fields = parts.query.split("&")
+    kept = [field for field in fields if not _is_signature(field)]
+    if len(kept) == len(fields):
         return Href(href)
-    kept = [
-        (key, value)
-        for key, value in parse_qsl(parts.query, keep_blank_values=True)
-        if not _SIGNATURE_KEY.fullmatch(key)
-    ]
-    return Href(urlunsplit(parts._replace(query=urlencode(kept))))
+    return Href(urlunsplit(parts._replace(query="&".join(kept))))
+
+
+def _is_signature(field: str) -> bool:
+    return _SIGNATURE_KEY.fullmatch(unquote_plus(field.partition("=")[0])) is not None
 
 
 def locate(href: Href | str) -> Location:
-    """Take an href apart; a plain path has scheme `file` and no host."""
-    parts = urlsplit(href)
+    """Take an href apart; a plain path has scheme `file` and no host, a non-URL no scheme."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return Location("", "", href)
     if parts.scheme in ("", "file"):
         return Location("file", "", parts.path)
     scheme, host = parts.scheme.lower(), parts.netloc.lower()
@@ -79,7 +86,7 @@ def locate(href: Href | str) -> Location:
 
 def basename(href: Href | str) -> str:
     """Last path segment without the query: the file name an archive gave the asset."""
-    return urlsplit(href).path.rstrip("/").rpartition("/")[2]
+    return locate(href).key.rstrip("/").rpartition("/")[2]
 
 
 def redact(text: str) -> str:

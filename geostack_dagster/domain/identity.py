@@ -42,7 +42,7 @@ class Superseded:
 
 def by_id(item: Item) -> Identity:
     """Every id is an acquisition of its own (within its collection)."""
-    return Identity((str(item.get("collection")), item_id(item)), _rank(item))
+    return Identity((str(item.get("collection") or ""), item_id(item)), _rank(item))
 
 
 def sentinel2(item: Item) -> Identity:

@@ -5,10 +5,11 @@ An Item here is its JSON document. Archives put the same fact in different place
 and never invent what is not there.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, SupportsFloat
 
 from geostack_dagster.errors import IntegrityError
 
@@ -83,21 +84,21 @@ def parse_datetime(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
+        parsed = datetime.fromisoformat(value.upper())  # RFC 3339 allows a lower-case t and z
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: the year 1 in a zone ahead of UTC
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def projection(item: Item, asset: Asset) -> Projection:
     """Projection facts, asset level before item level (HLS and PC state them on the item)."""
     stated = properties(item)
-    code = _first(asset, stated, "proj:code") or _epsg(_first(asset, stated, "proj:epsg"))
+    code = _text(_first(asset, stated, "proj:code")) or _epsg(_first(asset, stated, "proj:epsg"))
     shape = _first(asset, stated, "proj:shape")
     transform = _first(asset, stated, "proj:transform")
     return Projection(
-        crs=str(code) if code else _wkt(_first(asset, stated, "proj:wkt2")),
-        shape=(int(shape[0]), int(shape[1])) if _numbers(shape, at_least=2) else None,
+        crs=code or _text(_first(asset, stated, "proj:wkt2")) or None,
+        shape=(int(float(shape[0])), int(float(shape[1]))) if _numbers(shape, at_least=2) else None,
         transform=(
             tuple(float(value) for value in transform[:_AFFINE_LENGTH])
             if _numbers(transform, at_least=_AFFINE_LENGTH)
@@ -124,12 +125,18 @@ def pixel_format(asset: Asset, band: int = 0) -> PixelFormat:
 
 def number(value: object) -> float | None:
     """A number, also when written as a string ("72", "nan"); None for anything else."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | SupportsFloat):
         return None
     try:
-        return float(value)  # type: ignore[arg-type]  # the except is the check
-    except (TypeError, ValueError):
+        return float(value)
+    except (ValueError, OverflowError):  # overflow: JSON has integers of any length
         return None
+
+
+def is_finite(value: object) -> bool:
+    """Whether it is a number (also as a string) that is neither NaN nor infinite."""
+    found = number(value)
+    return found is not None and math.isfinite(found)
 
 
 def _first(asset: Asset, stated: Mapping[str, Any], name: str) -> Any:
@@ -148,11 +155,7 @@ def _among(layers: list[Mapping[str, Any]], *names: str) -> object:
 
 def _epsg(value: object) -> str | None:
     code = number(value)
-    return None if code is None else f"EPSG:{int(code)}"
-
-
-def _wkt(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return f"EPSG:{int(code)}" if code is not None and code.is_integer() and code > 0 else None
 
 
 def _text(value: object) -> str | None:
@@ -163,5 +166,5 @@ def _numbers(value: object, *, at_least: int) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) >= at_least
-        and all(number(entry) is not None for entry in value)
+        and all(is_finite(entry) for entry in value[:at_least])
     )

@@ -6,16 +6,19 @@ reprocessed in 2023 has the offset, and Earth Search subtracted it from its COGs
 still stating it in `raster:bands` (earth-search issues 9, 66 and 71).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from geostack_dagster.domain.bands import Band
-from geostack_dagster.domain.item import Asset, Item, number, pixel_format, properties
+from geostack_dagster.domain.item import Asset, Item, is_finite, number, pixel_format, properties
 
 _SENTINEL2_SCALE = 1e-4
 _SENTINEL2_OFFSET = -0.1
 _OFFSET_BASELINE = 4.0
+_ANCILLARY_SCALE = 1e-3
+_BASELINE_IN_NAME = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +83,8 @@ def sentinel2(item: Item, asset: Asset, band: Band) -> Radiometry:
     """
     if band.categorical:
         return CLASS_CODES
-    if band.wavelength_nm is None:  # AOT, WVP: coded quantities without an offset
-        return stated(item, asset, band)
+    if band.wavelength_nm is None:
+        return _sentinel2_ancillary(asset, band)
     flag = properties(item).get("earthsearch:boa_offset_applied")
     found = pixel_format(asset, band.index - 1)
     baseline = processing_baseline(item)
@@ -100,6 +103,26 @@ def sentinel2(item: Item, asset: Asset, band: Band) -> Radiometry:
     )
 
 
+def _sentinel2_ancillary(asset: Asset, band: Band) -> Radiometry:
+    """AOT and WVP [cm]: 1000 counts to the unit and no offset, whatever reflectance has.
+
+    CDSE stated reflectance's scale and offset on them until 2025 or so, and 0.001 since.
+    """
+    found = pixel_format(asset, band.index - 1)
+    warning = (
+        f"{band.name}: the asset states scale {found.scale} and offset {found.offset}; "
+        "Sentinel-2 codes it with 0.001 and no offset"
+    )
+    agrees = found.scale in (None, _ANCILLARY_SCALE) and not found.offset
+    return Radiometry(
+        scale=_ANCILLARY_SCALE,
+        offset=0.0,
+        reason="AOT and WVP are coded with 1000 counts to the unit",
+        evidence={"scale": found.scale, "offset": found.offset},
+        warnings=() if agrees else (warning,),
+    )
+
+
 def sentinel2_harmonised(item: Item, asset: Asset, band: Band) -> Radiometry:
     """Reflectance that the service harmonised already (Sentinel Hub's `harmonizeValues`)."""
     if band.categorical:
@@ -113,11 +136,18 @@ def sentinel2_harmonised(item: Item, asset: Asset, band: Band) -> Radiometry:
 
 
 def processing_baseline(item: Item) -> str | None:
-    """Processing baseline such as `05.11`, from any of the three places archives put it."""
+    """Processing baseline such as `05.11`, from any of the three places archives put it.
+
+    A property of its own (Planetary Computer, Earth Search), `processing:version` (CDSE), or only
+    the product name: `_N0511_`.
+    """
     found = properties(item)
     for name in ("s2:processing_baseline", "processing:version"):
-        if isinstance(found.get(name), str | int | float):
+        if is_finite(found.get(name)):
             return str(found[name])
+    for product in (found.get("s2:product_uri"), item.get("id")):
+        if isinstance(product, str) and (named := _BASELINE_IN_NAME.match(product)):
+            return f"{named[1]}.{named[2]}"
     return None
 
 
@@ -126,7 +156,7 @@ def _sentinel2_offset(
 ) -> tuple[float, str]:
     if flag is True:
         return 0.0, "the archive subtracted the offset from the pixels"
-    if flag is None and stated_offset is not None:
+    if stated_offset is not None and (flag is None or baseline is None):
         return stated_offset, "the asset states its offset"
     if baseline is None:
         return 0.0, "no baseline and no stated offset: assumed to have none"
@@ -146,6 +176,4 @@ def _sentinel2_warnings(
         )
     if baseline is None:
         found.append("the item states no processing baseline")
-    elif number(baseline) is None:
-        found.append(f"processing baseline {baseline!r} is not a number")
     return tuple(found)

@@ -71,6 +71,14 @@ EARTH_SEARCH = Provider(
         ("s3://copernicus-dem-*/*", AuthScheme.ANONYMOUS),
         ("s3://*", AuthScheme.REQUESTER_PAYS),
     ),
+    marks=(
+        "https://earth-search.aws.element84.com/*",
+        "https://sentinel-cogs.s3.us-west-2.amazonaws.com/*",
+        "s3://sentinel-cogs/*",
+        "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com/*",
+        "s3://e84-earth-search-sentinel-data/*",
+        "s3://earthsearch-data/*",
+    ),
     bucket_regions={
         "sentinel-s1-l1c": "eu-central-1",
         "sentinel-s2-l1c": "eu-central-1",

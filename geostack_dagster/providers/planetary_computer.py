@@ -40,6 +40,11 @@ PLANETARY_COMPUTER = Provider(
         ("https://*.blob.core.windows.net/*", AuthScheme.SAS),
         ("abfs://*", AuthScheme.SAS),
     ),
+    marks=(
+        "https://planetarycomputer.microsoft.com/*",
+        "https://planetarycomputer-staging.microsoft.com/*",
+        "https://*.blob.core.windows.net/*",
+    ),
     limits=Limits(page_limit=250, concurrent_searches=4, concurrent_reads=32),
     has_matched=False,
     quirks=(

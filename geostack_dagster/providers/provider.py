@@ -69,6 +69,8 @@ class Provider:
     collections: Mapping[str, Collection]
     access: tuple[tuple[str, AuthScheme], ...]
     """Glob over `scheme://host/key` and the scheme that opens it; the first match counts."""
+    marks: tuple[str, ...] = ()
+    """Globs over URLs that only this archive uses; an Item's links and hrefs tell its origin."""
     region: str = "us-west-2"
     """AWS region of its `s3://` buckets, but for those in `bucket_regions`."""
     bucket_regions: Mapping[str, str] = field(default_factory=dict)
@@ -95,12 +97,15 @@ class Provider:
 
     def scheme(self, href: Href) -> AuthScheme | None:
         """The scheme that opens `href`; None for a host this provider does not keep assets on."""
-        location = locate(href)
-        name = f"{location.scheme}://{location.host}/{location.key}"
+        name = _plain(href)
         for pattern, scheme in self.access:
             if fnmatchcase(name, pattern):
                 return scheme
         return None
+
+    def owns(self, url: str) -> bool:
+        """Whether only this provider uses such a URL."""
+        return any(fnmatchcase(_plain(url), mark) for mark in self.marks)
 
     def region_of(self, bucket: str) -> str:
         """AWS region of a bucket."""
@@ -110,3 +115,8 @@ class Provider:
         """One band of a collection, by our name, its common name or asset key."""
         table = self.collection(collection).bands
         return table.select([name], where=f"{self.slug}/{collection}")[0]
+
+
+def _plain(url: str) -> str:
+    location = locate(url)
+    return f"{location.scheme}://{location.host}/{location.key}"
