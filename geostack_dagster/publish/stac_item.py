@@ -1,0 +1,235 @@
+"""The STAC 1.1 Item of one published product: what it is, where it lies, what it was made from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+import pystac
+import rasterio
+from pystac.errors import STACValidationError
+from pystac.stac_object import STACObjectType
+from pystac.validation import JsonSchemaSTACValidator
+
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.grid import Grid
+from geostack_dagster.domain.hrefs import SIGNATURE
+from geostack_dagster.domain.item import Item, item_id, moment
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import IntegrityError
+from geostack_dagster.publish.cog import MEDIA_TYPE, BandText, CogReport
+from geostack_dagster.publish.footprint import footprint, pixel_size_m
+
+EXTENSIONS = (
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+)
+_ONE_PASS = timedelta(days=1)
+_VOLATILE = ("created", "updated")
+_STAC_VERSION = "1.1.0"
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what decides the published numbers and bytes."""
+    packages = {name: version(name) for name in ("geostack-dagster", "jax", "numpy", "rasterio")}
+    return packages | {"gdal": str(rasterio.__gdal_version__)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a product is and what it was made from."""
+
+    partition: Partition
+    aoi: AOI
+    product: str
+    """Short name, part of ids and file names: `indices`."""
+    fingerprint: str
+    """Of the cube's partition, so that a reader can tell a stale product."""
+    sources: tuple[Item, ...] = ()
+    """Items whose pixels went in."""
+    lineage: str = ""
+    """How it was made, in a sentence or two."""
+    software: Mapping[str, str] = field(default_factory=software_versions)
+
+    @property
+    def item_id(self) -> str:
+        """Id of the Item: the same for every publication of the same partition."""
+        place = self.partition
+        return f"{place.pipeline}-{self.product}-{place.aoi}-{place.date}"
+
+
+def product_item(
+    origin: Origin, grid: Grid, assets: Mapping[str, pystac.Asset], *, created: datetime
+) -> dict[str, Any]:
+    """The Item as JSON, valid against the STAC core schemas and free of signatures.
+
+    Asset hrefs stay as they are given: relative ones keep the folder portable. Source Items are
+    linked as `derived_from` by their self hrefs, and named in `geostack:sources` whether they
+    have one or not.
+
+    Raises:
+        IntegrityError: If any member holds a signature, or the Item is not valid STAC.
+    """
+    geometry, bbox = footprint(grid)
+    first, last = _interval(origin)
+    item = pystac.Item(
+        id=origin.item_id,
+        geometry=geometry,
+        bbox=list(bbox),
+        datetime=first if last - first < _ONE_PASS else None,
+        start_datetime=first,
+        end_datetime=last,
+        properties=_properties(origin, grid, created),
+        stac_extensions=list(EXTENSIONS),
+    )
+    for key, asset in assets.items():
+        item.add_asset(key, asset)
+    for href in sorted({href for source in origin.sources if (href := self_href(source))}):
+        item.add_link(pystac.Link("derived_from", href, media_type="application/geo+json"))
+    document: dict[str, Any] = json.loads(
+        encoded(item.to_dict(include_self_link=False, transform_hrefs=False))
+    )
+    check_unsigned(document)
+    _check_valid(document)
+    return document
+
+
+def data_asset(
+    report: CogReport, grid: Grid, *, href: str, texts: Mapping[str, BandText], title: str
+) -> pystac.Asset:
+    """Asset of a COG: grid, bands with units and statistics, size and checksum."""
+    return pystac.Asset(
+        href,
+        title=title,
+        media_type=MEDIA_TYPE,
+        roles=["data"],
+        extra_fields={
+            "proj:code": grid.crs,
+            "proj:shape": list(grid.shape),
+            "proj:transform": list(grid.transform),
+            "proj:bbox": list(grid.bounds),
+            "raster:spatial_resolution": round(pixel_size_m(grid)[1], 3),
+            "raster:sampling": "area",
+            "data_type": "float32",
+            "nodata": "nan",
+            "bands": [
+                _band(name, texts.get(name, BandText()), report) for name in report.statistics
+            ],
+            "file:size": report.size,
+            "file:checksum": report.checksum,
+        },
+    )
+
+
+def picture_asset(*, href: str, size: int, checksum: str, title: str) -> pystac.Asset:
+    """Asset of a PNG quicklook."""
+    return pystac.Asset(
+        href,
+        title=title,
+        media_type="image/png",
+        roles=["thumbnail", "overview"],
+        extra_fields={"file:size": size, "file:checksum": checksum},
+    )
+
+
+def encoded(document: Mapping[str, Any]) -> bytes:
+    """JSON bytes of an Item: the same Item gives the same bytes."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two Items differ at most in when they were created and updated."""
+    return _lasting(one) == _lasting(other)
+
+
+def self_href(item: Item) -> str | None:
+    """The `self` link of an Item; None if it has none."""
+    links = item.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "self" and link.get("href"):
+            return str(link["href"])
+    return None
+
+
+def check_unsigned(document: Mapping[str, Any]) -> None:
+    """Refuse an Item in which any text holds a signature.
+
+    Raises:
+        IntegrityError: Naming the member, not the signature.
+    """
+    for place, text in _texts(document, ""):
+        if SIGNATURE.search(text):
+            raise IntegrityError(
+                f"{place} of Item {document.get('id')} holds a signature; publish the canonical "
+                "href (domain.hrefs.canonical) instead"
+            )
+
+
+def _properties(origin: Origin, grid: Grid, created: datetime) -> dict[str, Any]:
+    stamp = pystac.utils.datetime_to_str(created.astimezone(UTC), timespec="seconds")
+    found: dict[str, Any] = {
+        "title": f"{origin.product} of {origin.partition.aoi}, {origin.partition.date}",
+        "created": stamp,
+        "updated": stamp,
+        "gsd": round(pixel_size_m(grid)[1], 3),
+        "processing:software": dict(sorted(origin.software.items())),
+        "processing:facility": "geostack_dagster",
+        "processing:lineage": origin.lineage,
+        "proj:code": grid.crs,
+        "geostack:pipeline": origin.partition.pipeline,
+        "geostack:aoi": origin.partition.aoi,
+        "geostack:product": origin.product,
+        "geostack:window": [str(origin.partition.window.start), str(origin.partition.window.end)],
+        "geostack:fingerprint": origin.fingerprint,
+        "geostack:sources": sorted(item_id(source) for source in origin.sources),
+    }
+    if not origin.lineage:
+        del found["processing:lineage"]
+    return found
+
+
+def _interval(origin: Origin) -> tuple[datetime, datetime]:
+    """First and last acquisition, or the window itself where the sources are not known."""
+    moments = sorted(moment(source) for source in origin.sources)
+    if moments:
+        return moments[0], moments[-1]
+    start, end = origin.partition.window.utc(origin.aoi.centre[0])
+    return start, end
+
+
+def _band(name: str, text: BandText, report: CogReport) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "unit": text.unit}
+    if text.long_name:
+        found["description"] = text.long_name
+    return found | {"statistics": report.statistics[name].to_json()}
+
+
+def _check_valid(document: dict[str, Any]) -> None:
+    # Core only: the schemas of extensions are not shipped with pystac and would be fetched.
+    try:
+        JsonSchemaSTACValidator().validate_core(document, STACObjectType.ITEM, _STAC_VERSION)
+    except STACValidationError as error:
+        raise IntegrityError(f"Item {document['id']} is not valid STAC: {error}") from error
+
+
+def _lasting(document: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(encoded(document))
+    for name in _VOLATILE:
+        found.get("properties", {}).pop(name, None)
+    return found
+
+
+def _texts(value: object, place: str) -> list[tuple[str, str]]:
+    if isinstance(value, str):
+        return [(place, value)]
+    if isinstance(value, Mapping):
+        entries = [(f"{place}.{key}".lstrip("."), member) for key, member in value.items()]
+    elif isinstance(value, list | tuple):
+        entries = [(f"{place}[{number}]", member) for number, member in enumerate(value)]
+    else:
+        return []
+    return [found for name, member in entries for found in _texts(member, name)]
