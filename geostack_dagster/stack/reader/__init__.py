@@ -1,0 +1,1 @@
+"""COG reader: pixels of canonical hrefs, in few requests, signed at the moment of the read."""

@@ -1,0 +1,194 @@
+"""The reader as an odc-loader `ReaderDriver`: `odc.stac.load(items, driver=CogDriver(signer))`.
+
+Direct loads read with as many sources at a time as the `pool` has threads; give it 32 or more,
+for they mostly wait. Under dask every task reads one chunk. Either way all tasks of a process
+share one `PixelReader`, with its connections, headers and pixel maps, also after the driver was
+pickled to a worker.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, override
+from uuid import uuid4
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from odc.loader.types import RasterLoadParams, RasterSource
+
+from geostack_dagster.auth.signer import Signer
+from geostack_dagster.domain.hrefs import Href, basename, canonical
+from geostack_dagster.errors import IntegrityError, ServiceError
+from geostack_dagster.stack.reader.codec import Raw
+from geostack_dagster.stack.reader.header import Header
+from geostack_dagster.stack.reader.loop import wait
+from geostack_dagster.stack.reader.pixels import PixelReader
+from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy, TransportName
+from geostack_dagster.stack.reader.usage import Reached, Transforms, Usage
+
+_log = logging.getLogger(__name__)
+_MAX_READERS = 16
+_readers: OrderedDict[str, PixelReader] = OrderedDict()
+_readers_lock = Lock()
+
+type Roi = tuple[slice, slice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverConfig:
+    """All that a driver is made of; picklable if the signer and the transforms are."""
+
+    signer: Signer | None = None
+    transport: TransportName = "obstore"
+    policy: FetchPolicy = field(default_factory=FetchPolicy)
+    headers: Mapping[Href, Header] = field(default_factory=dict, repr=False)
+    """Headers known beforehand, such as a stored tile index."""
+    transforms: Transforms = field(default_factory=dict, repr=False)
+    """Calibration by (href, band), applied to valid pixels only."""
+    key: str = field(default_factory=lambda: uuid4().hex)
+    """Names the reader that drivers made of this configuration share in a process."""
+
+
+class CogDriver:
+    """Implements `odc.loader.types.ReaderDriver`."""
+
+    def __init__(self, config: DriverConfig | None = None) -> None:
+        self.config = config or DriverConfig()
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as configuration only."""
+        return (CogDriver, (self.config,))
+
+    @property
+    def reader(self) -> PixelReader:
+        """This process's reader for the configuration."""
+        config = self.config
+        with _readers_lock:
+            found = _readers.get(config.key)
+            if found is None:
+                source = ByteSource(config.signer, transport=config.transport, policy=config.policy)
+                found = _readers[config.key] = PixelReader(source, config.headers)
+                if len(_readers) > _MAX_READERS:
+                    _readers.popitem(last=False)
+            _readers.move_to_end(config.key)
+            return found
+
+    def new_load(self, geobox: GeoBox, *, chunks: dict[str, int] | None = None) -> None:
+        """Nothing is kept per load: what is worth keeping is kept per process."""
+
+    def finalise_load(self, load_state: None) -> None:
+        """Nothing to clean up."""
+
+    def capture_env(self) -> dict[str, Any]:
+        """Identity of the configuration: odc makes dask's keys of it, and of nothing else here."""
+        return {"geostack_reader": self.config.key}
+
+    @contextmanager
+    def restore_env(self, env: dict[str, Any], load_state: None) -> Iterator[None]:
+        """No process-wide option is ever set, so there is none to restore."""
+        yield None
+
+    def open(self, src: RasterSource, ctx: None) -> "CogSource":
+        """A reader of one source; nothing is fetched yet."""
+        return CogSource(self, src)
+
+    @property
+    def md_parser(self) -> None:
+        """odc-stac's own parser will do."""
+        return
+
+    @property
+    def dask_reader(self) -> None:
+        """odc-loader's own graph will do."""
+        return
+
+    @property
+    def aux_reader(self) -> None:
+        """There are no auxiliary bands."""
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class CogSource:
+    """Implements `odc.loader.types.RasterReader` for one source."""
+
+    driver: CogDriver
+    source: RasterSource
+
+    def read(
+        self,
+        cfg: RasterLoadParams,
+        dst_geobox: GeoBox,
+        *,
+        dst: Raw | None = None,
+        selection: Any = None,
+    ) -> tuple[Roi, Raw]:
+        """The part of the grid that the source reaches, and its pixels.
+
+        Raises:
+            AssetError, ServiceError: With `fail_on_error`; otherwise nothing is reached.
+            CredentialError: Always.
+            ConfigurationError: If the file has no such band.
+        """
+        href = canonical(self.source.uri)
+        try:
+            found = wait(self._read(href, cfg, dst_geobox, selection))
+        except (IntegrityError, ServiceError) as error:
+            if cfg.fail_on_error:
+                raise
+            _log.warning("left out %s: %s", basename(href), error)
+            return _nowhere(cfg, dst)
+        return self._shaped(found, cfg, dst)
+
+    async def _read(
+        self, href: Href, cfg: RasterLoadParams, grid: GeoBox, selection: Any
+    ) -> list[Reached]:
+        reader, transforms = self.driver.reader, self.driver.config.transforms
+        bands = [self.source.band]
+        if self.source.band == 0:
+            header = await reader.cogs.header(href)
+            bands = _selected(header.main.samples, selection)
+        usages = [
+            Usage(band=band, grid=grid, cfg=cfg, transform=transforms.get((href, band)))
+            for band in bands
+        ]
+        return await reader.read(href, usages)
+
+    def _shaped(
+        self, found: list[Reached], cfg: RasterLoadParams, dst: Raw | None
+    ) -> tuple[Roi, Raw]:
+        roi = found[0].part.slices
+        pixels = found[0].pixels
+        if self.source.band == 0 or _extra_dims(self.source):
+            # odc wants (band, y, x) or (y, x, band), as the band's metadata say.
+            axis = 0 if self.source.ydim == 1 else -1
+            pixels = np.stack([layer.pixels for layer in found], axis=axis)
+        if dst is None:
+            return roi, pixels
+        target = dst[(slice(None), *roi)] if dst.ndim == 3 and self.source.ydim == 1 else dst[roi]
+        np.copyto(target, pixels)
+        return roi, target
+
+
+def _extra_dims(source: RasterSource) -> bool:
+    return source.meta is not None and bool(source.meta.extra_dims)
+
+
+def _selected(count: int, selection: Any) -> list[int]:
+    bands = list(range(1, count + 1))
+    if selection is None:
+        return bands
+    if isinstance(selection, list):
+        return selection
+    return [bands[selection]] if isinstance(selection, int) else bands[selection]
+
+
+def _nowhere(cfg: RasterLoadParams, dst: Raw | None) -> tuple[Roi, Raw]:
+    nothing = (slice(0, 0), slice(0, 0))
+    if dst is not None:
+        return nothing, dst[nothing]
+    return nothing, np.empty((0, 0), cfg.dtype or "float32")

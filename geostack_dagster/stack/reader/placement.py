@@ -1,0 +1,196 @@
+"""How one source comes to lie on one grid: which level, which window of it, and by what means.
+
+Decided by the geometry alone, so a placement serves all bands and dates that share it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.overlap import compute_reproject_roi
+from odc.geo.roi import roi_is_empty
+from pyproj import Transformer
+
+from geostack_dagster.stack.reader import overview
+from geostack_dagster.stack.reader.header import Header
+from geostack_dagster.stack.reader.pixelmap import (
+    AxisMap,
+    Floats,
+    Locate,
+    PixelMap,
+    map_axes,
+    map_points,
+)
+from geostack_dagster.stack.reader.window import Window
+
+_NEAREST_SHIFT_PX, _KERNEL_SHIFT_PX = 0.9, 0.05  # as odc-loader: how far off a paste may be
+# odc projects five points per edge; an edge may bulge a little beyond the chord between them.
+_BULGE_PX = 16
+_RADIUS_PX = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
+_PROBES = 17
+_EMPTY = Window(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A window of a level for a part of a grid.
+
+    With a `map` pixels are gathered by it; without one they are pasted as they are, or warped if
+    `kernel` is set.
+    """
+
+    level: int
+    window: Window
+    part: Window
+    """Rows and columns of the grid that the source reaches."""
+    map: PixelMap | AxisMap | None = None
+    kernel: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether the source does not reach the grid."""
+        return self.window.empty or self.part.empty
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the map [bytes]."""
+        if isinstance(self.map, PixelMap):
+            return self.map.index.nbytes + (
+                0 if self.map.inside is None else self.map.inside.nbytes
+            )
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What a placement depends on; equal for files that share a grid and overviews."""
+
+    source: GeoBox
+    levels: tuple[tuple[int, int], ...]
+    grid: GeoBox
+    nearest: bool
+    resampling: str
+    use_overviews: bool
+
+    @classmethod
+    def of(
+        cls, header: Header, grid: GeoBox, resampling: str, *, use_overviews: bool
+    ) -> "Geometry":
+        """The geometry of a file with a known place, on a grid."""
+        if header.geobox is None:
+            raise AssertionError
+        return cls(
+            header.geobox,
+            tuple(level.shape for level in header.levels),
+            grid,
+            resampling == "nearest",
+            resampling,
+            use_overviews,
+        )
+
+    def overviews(self) -> list[int]:
+        """Reduction of each overview."""
+        width = self.levels[0][1]
+        return [int(0.5 + width / level[1]) for level in self.levels[1:]]
+
+
+def place(geometry: Geometry) -> Placement:
+    """The placement, as odc-loader's rasterio driver would choose it, but mapped by exact PROJ."""
+    shift = _NEAREST_SHIFT_PX if geometry.nearest else _KERNEL_SHIFT_PX
+    found = compute_reproject_roi(geometry.source, geometry.grid, ttol=shift)
+    if roi_is_empty(found.roi_src) or roi_is_empty(found.roi_dst):
+        return Placement(level=0, window=_EMPTY, part=_EMPTY)
+    if found.paste_ok and found.read_shrink == 1:
+        return Placement(level=0, window=_window(found.roi_src), part=_window(found.roi_dst))
+    level = 0
+    if geometry.use_overviews and found.read_shrink > 1:
+        level = overview.for_shrink(found.read_shrink, geometry.overviews())
+    part = _padded(_window(found.roi_dst), geometry.grid.shape)
+    if geometry.nearest:
+        return _gathered(geometry, level, part)
+    return _warped(geometry, level, part)
+
+
+def _gathered(geometry: Geometry, level: int, part: Window) -> Placement:
+    shape = geometry.levels[level]
+    same_crs = geometry.source.crs == geometry.grid.crs
+    relation = ~_transform(geometry, level) * geometry.grid.transform
+    if same_crs and relation.b == relation.d == 0:
+        axes, part = map_axes(relation, geometry.grid.shape.yx, shape)
+        return Placement(level=level, window=axes.window, part=part, map=axes)
+    points = map_points(_locator(geometry, level), part, shape)
+    return Placement(level=level, window=points.window, part=part, map=points)
+
+
+def _warped(geometry: Geometry, level: int, part: Window) -> Placement:
+    """A window that holds all that a kernel can reach from any pixel of the part."""
+    rows, columns = part.shape
+    xs, ys = np.meshgrid(
+        np.linspace(part.left, part.right, _PROBES), np.linspace(part.top, part.bottom, _PROBES)
+    )
+    found = _locator(geometry, level)(xs.ravel(), ys.ravel())
+    edges = []
+    for places, count, size in zip(
+        found, (columns, rows), geometry.levels[level][::-1], strict=True
+    ):
+        known = places[np.isfinite(places)]
+        if known.size == 0:
+            return Placement(level=level, window=_EMPTY, part=_EMPTY)
+        scale = max(1.0, (known.max() - known.min()) / max(count, 1))
+        margin = math.ceil(_RADIUS_PX.get(geometry.resampling, 1) * scale) + _BULGE_PX
+        low, high = math.floor(max(known.min(), 0)), math.ceil(min(known.max(), size))
+        edges.append((low - margin, high + margin))
+    (left, right), (top, bottom) = edges
+    if right <= left or bottom <= top:
+        return Placement(level=level, window=_EMPTY, part=_EMPTY)
+    window = Window(top, bottom, left, right).clip(geometry.levels[level])
+    return Placement(level=level, window=window, part=part, kernel=True)
+
+
+def _locator(geometry: Geometry, level: int) -> Locate:
+    """Source pixel of a grid pixel: grid affine, PROJ, inverse affine of the level."""
+    forward, back = geometry.grid.transform, ~_transform(geometry, level)
+    source, grid = geometry.source.crs, geometry.grid.crs
+    transformer = None if source == grid else _transformer(str(grid), str(source))
+    middle = None
+    if source is not None and source.geographic:
+        bounds = geometry.source.boundingbox
+        middle = (bounds.left + bounds.right) / 2
+
+    def locate(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
+        x = forward.a * columns + forward.b * rows + forward.c
+        y = forward.d * columns + forward.e * rows + forward.f
+        if transformer is not None:
+            x, y = transformer.transform(x, y)
+        if middle is not None:
+            # PROJ answers within -180 to 180, an image may go on beyond the antimeridian.
+            x = middle + (x - middle + 180) % 360 - 180
+        return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
+
+    return locate
+
+
+def _transform(geometry: Geometry, level: int) -> Affine:
+    (height, width), (rows, columns) = geometry.levels[0], geometry.levels[level]
+    return geometry.source.transform * Affine.scale(width / columns, height / rows)
+
+
+@lru_cache(maxsize=256)
+def _transformer(grid: str, source: str) -> Transformer:
+    return Transformer.from_crs(grid, source, always_xy=True)
+
+
+def _window(roi: Any) -> Window:
+    rows, columns = roi
+    return Window(rows.start, rows.stop, columns.start, columns.stop)
+
+
+def _padded(part: Window, shape: Sequence[int]) -> Window:
+    return Window(
+        part.top - _BULGE_PX, part.bottom + _BULGE_PX, part.left - _BULGE_PX, part.right + _BULGE_PX
+    ).clip((shape[0], shape[1]))
