@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import numpy as np
-
 from geostack_dagster.catalog import oddities, placement
 from geostack_dagster.catalog.explanation import (
     BandExplanation,
@@ -41,6 +39,17 @@ from geostack_dagster.providers.access import asset_href
 from geostack_dagster.providers.generic import band_table
 from geostack_dagster.providers.provider import Collection
 
+_DATA_TYPES = frozenset(
+    f"{kind}{bits}"
+    for kind, sizes in {
+        "int": (8, 16, 32, 64),
+        "uint": (8, 16, 32, 64),
+        "float": (16, 32, 64),
+        "cint": (16, 32),
+        "cfloat": (32, 64),
+    }.items()
+    for bits in sizes
+)
 _NO_HREF = "(no href)"
 
 
@@ -306,7 +315,7 @@ def _about(band: Band, key: str) -> str:
 
 def _format_remarks(asset: Asset, index: int) -> Iterator[str]:
     dtype = pixel_format(asset, index).dtype
-    if dtype is not None and not _is_dtype(dtype):
+    if dtype is not None and dtype not in _DATA_TYPES:
         yield f"its data type {dtype!r:.40} is not a known one"
     layers: list[Mapping[str, Any]] = [asset]
     for entries in (asset.get("raster:bands"), asset.get("bands")):
@@ -323,11 +332,3 @@ def _format_remarks(asset: Asset, index: int) -> Iterator[str]:
 def _looked_for(band: Band) -> str:
     wanted = [*band.keys, *([band.href_pattern] if band.href_pattern else [])]
     return f" (looked for {', '.join(wanted)})"
-
-
-def _is_dtype(name: str) -> bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True

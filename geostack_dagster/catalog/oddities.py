@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import shapely
-from shapely.errors import GEOSException
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 from shapely.validation import explain_validity
@@ -23,6 +24,10 @@ _BBOX_TOLERANCE_DEGREES = 0.1
 _NUMERIC_ENDINGS = (
     *("cloud_cover", "snow_cover", "_percentage", "sun_elevation", "sun_azimuth", "off_nadir"),
     *("incidence_angle", "view:azimuth", "gsd", "proj:epsg", "_orbit", "data_coverage"),
+)
+# Whatever stands where coordinates should: shapely does not check what it is given.
+_UNREADABLE = (
+    *(ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError),
 )
 _BBOX_LENGTHS = {4: (0, 1, 2, 3), 6: (0, 1, 3, 4)}
 
@@ -161,8 +166,9 @@ def _geometry(item: Item) -> BaseGeometry | None:
     if not isinstance(stated, Mapping):
         return None
     try:
-        return shape(_without_empty_parts(stated))
-    except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        with np.errstate(invalid="ignore"):  # a vertex that is NaN is remarked on, not warned of
+            return shape(_without_empty_parts(stated))
+    except _UNREADABLE:
         return None
 
 
