@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from geostack_dagster.cli import environment
+from geostack_dagster.cli.terminal import required
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.pipeline.workspace import Workspace
 
@@ -14,8 +14,8 @@ def add(file: Path, crs: str | None) -> dict[str, Any]:
 
     from geostack_dagster.components.partitions import AOIS
 
-    pin = Workspace(environment("GEOSTACK_STORAGE")).pin(AOI.from_file(file), crs=crs)
-    environment("DAGSTER_HOME")
+    pin = Workspace(required("GEOSTACK_STORAGE")).pin(AOI.from_file(file), crs=crs)
+    required("DAGSTER_HOME")
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(AOIS.name or "", [pin.aoi.name])
     return {"aoi": pin.aoi.name, "crs": pin.crs, "bbox": list(pin.aoi.bbox)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 _SCALES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -24,9 +24,10 @@ def show(facts: Mapping[str, Any], *, console: Console | None = None) -> None:
 
 def records(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with the columns of the first record."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name, justify="right" if _is_number(rows[0][name]) else "left")
+        justify: JustifyMethod = "right" if _is_number(rows[0][name]) else "left"
+        table.add_column(name, justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(cell(name, value) for name, value in row.items()))
     return table

@@ -1,0 +1,210 @@
+"""`geostack`: everything the project does, from the command line.
+
+Every command takes `--json` for machines. Heavy modules are imported by the command that needs
+them, so `geostack --help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geostack_dagster.cli.terminal import console, progress
+from geostack_dagster.errors import GeostackError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Earth-observation cubes and retrievals from several archives, as Dagster assets.",
+)
+sandbox_app = typer.Typer(no_args_is_help=True, help="Twins of the providers on this machine.")
+aoi_app = typer.Typer(no_args_is_help=True, help="Areas of interest.")
+app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(aoi_app, name="aoi")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option("--items", help="Folder of recorded STAC Items that the twins serve as well."),
+]
+
+
+def guarded[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Print this project's errors as one line with their remedy, and exit with 2."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except GeostackError as error:
+            console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+@app.command()
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path(
+        "out/demo"
+    ),
+    *,
+    live: Annotated[bool, typer.Option(help="Use the real Earth Search; no sandbox.")] = False,
+    items: ItemsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the whole job for every pipeline, score it against the truth, write a summary."""
+    from geostack_dagster.cli.demo import run, run_live
+
+    summary = run_live(out) if live else run(out, items=items)
+    if as_json:
+        _print_json(summary)
+    raise typer.Exit(0 if summary["ok"] else 1)
+
+
+@app.command()
+@guarded
+def dev(
+    home: Annotated[Path, typer.Option(help="DAGSTER_HOME and storage.")] = Path(".dagster"),
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI on this machine.")] = 3000,
+    *,
+    live: Annotated[bool, typer.Option(help="Use the real archives; no sandbox.")] = False,
+) -> None:
+    """Start the Dagster UI and daemon, over the sandbox unless --live; Ctrl-C stops all."""
+    from geostack_dagster.cli.dev import run
+
+    raise typer.Exit(run(home, port=port, live=live))
+
+
+@app.command()
+@guarded
+def snapshot(  # noqa: PLR0913 - a command's options are its parameters
+    provider: Annotated[str, typer.Argument(help="Provider slug, such as earth_search.")],
+    collection: Annotated[str, typer.Argument(help="Collection id.")],
+    output: Annotated[Path, typer.Argument(help="File to write: *.parquet.")],
+    *,
+    start: Annotated[str, typer.Option(help="First UTC instant, 2024-06-01.")],
+    end: Annotated[str, typer.Option(help="UTC instant after the last.")],
+    bbox: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
+    aoi: Annotated[Path | None, typer.Option(help="GeoJSON file instead of a bbox.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Predicate, 'eo:cloud_cover<=60'; repeatable.")
+    ] = None,
+    max_items: Annotated[int | None, typer.Option(help="Stop after so many Items.")] = None,
+    client: Annotated[str, typer.Option(help="pystac-client or rustac.")] = "pystac-client",
+    as_json: JsonFlag = False,
+) -> None:
+    """Search a catalogue and freeze the answer as stac-geoparquet, without Dagster."""
+    from geostack_dagster.cli import catalog
+
+    ask = catalog.Ask(
+        provider=provider,
+        collection=collection,
+        start=start,
+        end=end,
+        area=catalog.area(bbox, aoi),
+        where=tuple(where or ()),
+        max_items=max_items,
+        client=client,
+    )
+    with progress(f"searching {provider}"):
+        facts = catalog.take(ask, output)
+    _show(facts, as_json=as_json)
+
+
+@app.command()
+@guarded
+def plan(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline name: a folder below defs/.")],
+    *,
+    start: Annotated[str, typer.Option(help="First date.")],
+    end: Annotated[str, typer.Option(help="Date after the last.")],
+    aoi: Annotated[
+        list[Path], typer.Option(help="GeoJSON file of an AOI; repeatable.", exists=True)
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what a backfill would read: partitions, Items, requests and bytes. Reads no pixel."""
+    from geostack_dagster.cli import catalog
+
+    with progress(f"planning {pipeline}"):
+        facts = catalog.plan(pipeline, start=start, end=end, aois=aoi)
+    _show(facts, as_json=as_json)
+
+
+@app.command()
+@guarded
+def explain(
+    item: Annotated[Path, typer.Argument(help="STAC Item, JSON file.", exists=True)],
+    *,
+    provider: Annotated[
+        str | None, typer.Option(help="Provider slug; recognised from the Item if absent.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say how this project would treat one STAC Item, band by band, with every warning."""
+    from geostack_dagster.cli import explanation
+
+    explained = explanation.of_file(item, provider)
+    if as_json:
+        _print_json(explained.to_json())
+    else:
+        explanation.show_explanation(explained)
+
+
+@aoi_app.command("add")
+@guarded
+def aoi_add(
+    file: Annotated[Path, typer.Argument(help="GeoJSON file; its name names the AOI.")],
+    *,
+    crs: Annotated[
+        str | None, typer.Option(help="CRS of its cubes; its UTM zone if absent.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Register an AOI in the storage and the Dagster instance, without waiting for the sensor."""
+    from geostack_dagster.cli import aois
+
+    _show(aois.add(file, crs), as_json=as_json)
+
+
+@sandbox_app.command(
+    "run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+@guarded
+def sandbox_run(context: typer.Context, items: ItemsOption = None) -> None:
+    """Start the twins, run the command after `--` with their environment, stop everything."""
+    from geostack_dagster import sandbox
+
+    if not context.args:
+        console.print("give a command: geostack sandbox run -- CMD")
+        raise typer.Exit(2)
+    raise typer.Exit(sandbox.run(context.args, items=items))
+
+
+@sandbox_app.command("up")
+@guarded
+def sandbox_up(items: ItemsOption = None) -> None:
+    """Keep the twins running and print the environment to export, until Ctrl-C."""
+    from geostack_dagster import sandbox
+
+    sandbox.up(items=items)
+
+
+def _show(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(facts)
+        return
+    from geostack_dagster.cli.tables import show
+
+    show(facts)
+
+
+def _print_json(document: object) -> None:
+    json.dump(document, sys.stdout, indent=1, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,243 @@
+"""`geostack demo`: the whole job for every pipeline, through Dagster, scored against the truth."""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from geostack_dagster.cli.surroundings import Surroundings, environment
+from geostack_dagster.cli.tables import byte_size, records
+from geostack_dagster.cli.terminal import console
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+PIPELINES = ("planetary_computer_s2", "earth_search_s2")
+DATES = ("2024-06-03", "2024-06-13", "2024-06-23", "2024-07-03")
+LIVE_PIPELINES = ("earth_search_s2",)
+LIVE_DATES = tuple(f"2024-06-{day:02}" for day in range(1, 11))
+STAGES = {"snapshot": "snapshot", "stack": "stack", "cube": "cube", "indices": "inference"}
+"""Asset noun -> its name in the summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The code location and the instance that its runs are recorded in."""
+
+    definitions: "dg.Definitions"
+    instance: "dg.DagsterInstance"
+
+    def register_aois(self) -> list[str]:
+        """Let the AOI sensor tick once; names of all AOIs that are registered then."""
+        import dagster as dg
+
+        from geostack_dagster.components.partitions import AOIS
+
+        sensor = self.definitions.resolve_sensor_def("aoi_sensor")
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            definitions=self.definitions,
+            resources={"storage": _storage()},
+        )
+        for request in sensor.evaluate_tick(context).dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions(AOIS.name or "", list(request.partition_keys))
+        return list(self.instance.get_dynamic_partitions(AOIS.name or ""))
+
+    def materialize(self, pipeline: str, date: str, aois: Sequence[str]) -> bool:
+        """One run of the four assets for a date over all AOIs; whether it succeeded."""
+        import dagster as dg
+
+        from geostack_dagster.components.partitions import range_tags
+
+        keys = [dg.AssetKey([pipeline, noun]) for noun in STAGES]
+        result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            asset_selection=keys,
+            tags=range_tags([date], aois),
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            raise_on_error=False,
+        )
+        return result.success
+
+
+def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
+    """The demo over the sandbox; its summary, which is also written to `out`/summary.json."""
+    from geostack_dagster.sandbox import AOIS, Sandbox
+
+    _clear(out)
+    surroundings = Surroundings(out)
+    surroundings.prepare(aois=AOIS)
+    with ExitStack() as stack:
+        with console.status("starting the twins of the archives ..."):
+            sandbox = stack.enter_context(Sandbox(items))
+        stack.enter_context(environment(surroundings.environment | sandbox.environment))
+        chain = stack.enter_context(_chain())
+        aois = chain.register_aois()
+        ran = _backfill(chain, PIPELINES, DATES, aois)
+        with console.status("scoring against the truth ..."):
+            from geostack_dagster.cli.scores import scores_of
+
+            scores = scores_of(PIPELINES, DATES, aois)
+        return _finish(out, chain, aois, ran=ran, scores=scores)
+
+
+@contextmanager
+def _chain() -> Iterator[Chain]:
+    import dagster as dg
+
+    from geostack_dagster.definitions import defs
+
+    with console.status("loading the code location ..."):
+        definitions = defs()
+    with dg.DagsterInstance.get() as instance:
+        yield Chain(definitions, instance)
+
+
+def run_live(out: Path) -> dict[str, Any]:
+    """The same chain over the real Earth Search: internet, no account, no truth to score with."""
+    from geostack_dagster.sandbox import AOIS
+
+    _clear(out)
+    surroundings = Surroundings(out)
+    surroundings.prepare(aois=AOIS)
+    with ExitStack() as stack:
+        stack.enter_context(environment(surroundings.environment))
+        chain = stack.enter_context(_chain())
+        aois = chain.register_aois()
+        ran = _backfill(chain, LIVE_PIPELINES, LIVE_DATES, aois)
+        return _finish(out, chain, aois, ran=ran, scores={})
+
+
+def _storage() -> Any:
+    from geostack_dagster.resources.storage import Storage
+
+    return Storage(root=os.environ["GEOSTACK_STORAGE"], aoi_folder=os.environ["GEOSTACK_AOIS"])
+
+
+def _clear(out: Path) -> None:
+    """Start afresh: the demo shows a first run. Only what a demo makes is removed."""
+    for name in ("dagster", "storage", "aois", "quicklooks"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / "summary.json").unlink(missing_ok=True)
+
+
+def _backfill(
+    chain: Chain, pipelines: Sequence[str], dates: Sequence[str], aois: Sequence[str]
+) -> dict[str, list[str]]:
+    """One run for each pipeline and date, as Dagster cuts a backfill; dates that failed."""
+    failed: dict[str, list[str]] = {pipeline: [] for pipeline in pipelines}
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        for pipeline in pipelines:
+            task = bar.add_task(pipeline, total=len(dates) * len(aois))
+            for date in dates:
+                if not chain.materialize(pipeline, date, aois):
+                    failed[pipeline].append(date)
+                bar.advance(task, len(aois))
+    return failed
+
+
+def _finish(
+    out: Path,
+    chain: Chain,
+    aois: Sequence[str],
+    *,
+    ran: dict[str, list[str]],
+    scores: dict[str, Any],
+) -> dict[str, Any]:
+    """Gather what the events say, print it, write the summary and the quicklooks."""
+    summary = {
+        "ok": not any(ran.values()) and all(score["ok"] for score in scores.values()),
+        "pipelines": {pipeline: _stages(chain, pipeline, ran[pipeline]) for pipeline in ran},
+        "scores": scores,
+    }
+    quicklooks = _quicklooks(out)
+    if not quicklooks:
+        summary["ok"] = False
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    _print(summary, quicklooks, out)
+    return summary
+
+
+def _stages(chain: Chain, pipeline: str, failed: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {title: _stage(_latest(chain, pipeline, noun), failed) for noun, title in STAGES.items()}
+
+
+def _latest(chain: Chain, pipeline: str, noun: str) -> dict[str, dict[str, Any]]:
+    """Metadata of the latest materialization of every partition of an asset."""
+    import dagster as dg
+
+    found: dict[str, dict[str, Any]] = {}
+    key = dg.AssetKey([pipeline, noun])
+    for record in chain.instance.fetch_materializations(key, limit=10_000).records:
+        event = record.asset_materialization
+        if event is not None and "outcome" in event.metadata:
+            values = {name: value.value for name, value in event.metadata.items()}
+            found.setdefault(str(event.partition), values)
+    return found
+
+
+def _stage(partitions: dict[str, dict[str, Any]], failed: Sequence[str]) -> dict[str, Any]:
+    outcomes: dict[str, int] = defaultdict(int)
+    for one in partitions.values():
+        outcomes[one["outcome"]] += 1
+    return {
+        "status": "failed" if failed else "ok" if partitions else "missing",
+        "partitions": len(partitions),
+        "seconds": round(sum(one["seconds"] for one in partitions.values()), 3),
+        "bytes_read": sum(one["bytes_read"] for one in partitions.values()),
+        "outcomes": dict(outcomes),
+    }
+
+
+def _quicklooks(out: Path) -> list[Path]:
+    """Copies of all published quicklooks in one folder, for a quick look."""
+    folder = out / "quicklooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = []
+    for picture in sorted((out / "storage").glob("*/published/**/*.png")):
+        parts = picture.relative_to(out / "storage").parts
+        copy = folder / "_".join((parts[0], *parts[2:]))
+        shutil.copyfile(picture, copy)
+        copies.append(copy)
+    return copies
+
+
+def _print(summary: dict[str, Any], quicklooks: Sequence[Path], out: Path) -> None:
+    rows = [
+        {
+            "pipeline": pipeline,
+            "stage": stage,
+            "status": facts["status"],
+            "partitions": facts["partitions"],
+            "seconds": f"{facts['seconds']:.2f}",
+            "read": byte_size(facts["bytes_read"]),
+        }
+        for pipeline, stages in summary["pipelines"].items()
+        for stage, facts in stages.items()
+    ]
+    console.print(records("backfill", rows))
+    scores = [
+        {"score": name, **{key: _short(value) for key, value in score.items()}}
+        for name, score in summary["scores"].items()
+    ]
+    if scores:
+        console.print(records("scores against the truth", scores))
+    console.print(f"{len(quicklooks)} quicklooks in {out / 'quicklooks'}")
+    console.print(f"summary in {out / 'summary.json'}: ok = {summary['ok']}")
+
+
+def _short(value: object) -> object:
+    return f"{value:.5f}" if isinstance(value, float) else value

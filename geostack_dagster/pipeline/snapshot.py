@@ -1,0 +1,84 @@
+"""Stage 1: ask the catalogue and freeze its answer."""
+
+from datetime import UTC
+from time import perf_counter
+from typing import Any
+
+from geostack_dagster import storage
+from geostack_dagster.catalog.snapshot import Snapshot, read_header, take_snapshot, write
+from geostack_dagster.domain.item import number, properties
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.domain.query import ItemQuery
+from geostack_dagster.pipeline.pictures import footprints
+from geostack_dagster.pipeline.report import Outcome, StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Pin, Workspace
+
+
+def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
+    """Search the partition's place and days; write the snapshot unless it is the one we have.
+
+    An empty answer is a result: it is recorded, and the stages after it empty what they hold.
+
+    Raises:
+        ConfigurationError: If the AOI is not registered or the collection is unknown.
+        ServiceError: If the catalogue does not answer.
+    """
+    started = perf_counter()
+    pin = workspace.pinned(partition.aoi)
+    url = workspace.layout.snapshot(partition)
+    snapshot = take_snapshot(
+        spec.provider, query_of(spec, partition, pin), client=spec.search_client
+    )
+    known = read_header(url).fingerprint if storage.exists(url) else None
+    if known != snapshot.fingerprint:
+        write(snapshot, url)
+    return StageReport(
+        outcome=_outcome(snapshot, known),
+        fingerprint=snapshot.fingerprint,
+        note=_note(snapshot, changed=known != snapshot.fingerprint),
+        facts={"items": len(snapshot.items), **_cloud(snapshot), "snapshot": url},
+        tables={
+            "superseded": [
+                {"item": one.id, "kept": one.kept, "why": one.reason} for one in snapshot.superseded
+            ],
+            "rejected": [{"item": one.id, "why": one.reason} for one in snapshot.rejected],
+            "warnings": [{"warning": text} for text in snapshot.warnings],
+        },
+        pictures={"footprints": footprints(pin.aoi, snapshot.items)} if snapshot.items else {},
+        seconds=perf_counter() - started,
+    )
+
+
+def query_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> ItemQuery:
+    """The search behind a partition: its solar days at the AOI's longitude, as UTC instants."""
+    start, end = partition.window.utc(pin.aoi.centre[0])
+    return ItemQuery(
+        collections=(spec.collection,),
+        aoi=pin.aoi,
+        start=start.astimezone(UTC),
+        end=end.astimezone(UTC),
+        predicates=spec.predicates,
+        max_items=spec.max_items,
+        page_limit=spec.page_limit,
+    )
+
+
+def _outcome(snapshot: Snapshot, known: str | None) -> Outcome:
+    if not snapshot.items:
+        return Outcome.EMPTY
+    return Outcome.UNCHANGED if known == snapshot.fingerprint else Outcome.WRITTEN
+
+
+def _note(snapshot: Snapshot, *, changed: bool) -> str:
+    state = "changed" if changed else "as before"
+    dropped = f", {len(snapshot.superseded)} superseded" if snapshot.superseded else ""
+    if not snapshot.items:
+        return f"the catalogue has no item here ({state}{dropped})"
+    return f"{len(snapshot.items)} items ({state}{dropped})"
+
+
+def _cloud(snapshot: Snapshot) -> dict[str, Any]:
+    covers = [number(properties(item).get("eo:cloud_cover")) for item in snapshot.items]
+    found = [cover for cover in covers if cover is not None]
+    return {"cloud_cover": sum(found) / len(found)} if found else {}

@@ -1,0 +1,130 @@
+"""Stage 2: decide what will be read and prove that the credential opens it."""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from geostack_dagster import storage
+from geostack_dagster.catalog.snapshot import read
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.report import Outcome, StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.providers.access import signer_for
+from geostack_dagster.stack.ask import StackAsk, make_recipe
+from geostack_dagster.stack.probe import probe
+from geostack_dagster.stack.recipe import MaskPolicy, Recipe
+
+
+def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
+    """Turn the snapshot's Items into a Recipe; open the first asset of every container.
+
+    Raises:
+        ConfigurationError: If the snapshot is missing or a band is unknown.
+        CredentialError: If an archive refuses the credential.
+        IntegrityError: If a file's header contradicts the Item.
+    """
+    started = perf_counter()
+    recipe = recipe_of(spec, partition, workspace)
+    url = workspace.layout.recipe(partition)
+    text = recipe.dumps().encode()
+    changed = not storage.exists(url) or storage.read_bytes(url) != text
+    # Before it is written: a Recipe on disk is one that was proven to open.
+    probes = probe(recipe, signer_for(spec.provider)) if changed and recipe.items else []
+    if changed:
+        storage.write_bytes(url, text)
+    return StageReport(
+        outcome=_outcome(recipe, changed=changed),
+        fingerprint=recipe.fingerprint,
+        note=f"{len(recipe.items)} items on {recipe.grid.width} x {recipe.grid.height} pixels"
+        if recipe.items
+        else "nothing to read",
+        facts={
+            "items": len(recipe.items),
+            "days": len(recipe.days),
+            "skipped_count": len(recipe.skipped),
+            "pixels": recipe.grid.width * recipe.grid.height,
+            "crs": recipe.grid.crs,
+            "recipe": url,
+        },
+        tables={
+            "radiometry": _radiometry(recipe),
+            "probes": [report.to_json() for report in probes],
+            "skipped": [
+                {"item": one.item, "band": one.band or "all", "why": one.reason}
+                for one in recipe.skipped
+            ],
+        },
+        seconds=perf_counter() - started,
+        bytes_read=sum(report.bytes_read for report in probes),
+    )
+
+
+def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Recipe:
+    """The Recipe of a partition's snapshot; nothing is opened.
+
+    Raises:
+        ConfigurationError: If the snapshot has not been materialized, or the ask is wrong.
+    """
+    try:
+        snapshot = read(workspace.layout.snapshot(partition))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{partition} has no snapshot; materialize {spec.name}/snapshot first"
+        ) from None
+    pin = workspace.pinned(partition.aoi)
+    classes = spec.provider.collection(spec.collection).clear
+    ask = StackAsk(
+        collections=(spec.collection,),
+        bands=spec.bands,
+        grid=pin.grid(spec.resolution, spec.crs),
+        window=partition.window,
+        snapshot=snapshot.fingerprint,
+        longitude=pin.aoi.centre[0],
+        mask=None if classes is None else MaskPolicy(classes=classes, buffer_m=spec.mask_buffer_m),
+        resampling=spec.resampling,
+        loader=spec.loader,
+    )
+    return make_recipe(spec.provider, snapshot.items, ask=ask)
+
+
+def read_recipe(partition: Partition, workspace: Workspace) -> Recipe:
+    """The Recipe that the stack asset wrote.
+
+    Raises:
+        ConfigurationError: If there is none yet.
+    """
+    try:
+        return Recipe.loads(storage.read_bytes(workspace.layout.recipe(partition)))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{partition} has no recipe; materialize {partition.pipeline}/stack first"
+        ) from None
+
+
+def _outcome(recipe: Recipe, *, changed: bool) -> Outcome:
+    if not recipe.items:
+        return Outcome.EMPTY
+    return Outcome.WRITTEN if changed else Outcome.UNCHANGED
+
+
+def _radiometry(recipe: Recipe) -> list[Mapping[str, Any]]:
+    """One row for each Item and calibration: most bands of an Item share theirs."""
+    rows: dict[tuple[object, ...], dict[str, Any]] = {}
+    for item in recipe.items:
+        for name, source in item.sources.items():
+            found = source.radiometry
+            row = rows.setdefault(
+                (item.id, found.scale, found.offset, found.reason),
+                {
+                    "item": item.id,
+                    "scale": found.scale,
+                    "offset": found.offset,
+                    "why": found.reason,
+                    "bands": "",
+                    "warnings": "; ".join(found.warnings),
+                },
+            )
+            row["bands"] = f"{row['bands']} {name}".strip()
+    return list(rows.values())
