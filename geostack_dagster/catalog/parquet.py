@@ -1,0 +1,130 @@
+"""Items in a stac-geoparquet file and back, equal member for member.
+
+Arrow does the work, column by column; what columns cannot say is compared, found and kept as
+patches in the file's footer, where other readers do not see it. Other programs read the file as
+ordinary stac-geoparquet.
+"""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geostack_dagster.catalog.layout import Spellings, spellings, to_items, to_table
+from geostack_dagster.catalog.patches import Patches, difference
+from geostack_dagster.domain.item import Item
+from geostack_dagster.errors import IntegrityError
+
+_SPELLINGS, _PATCHES = b"geostack:spellings", b"geostack:patches"
+_BATCH = 1024  # Items turned into dictionaries at once
+_ROW_GROUP = 16 * _BATCH
+# Statistics of every nested column would outweigh the Items of a small snapshot.
+_PRUNED_BY = ("id", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
+
+
+def write_items(items: Sequence[Item], sink: Any, *, facts: Mapping[str, str]) -> None:
+    """Write Items to a path or file object; `facts` are kept in the footer under their names."""
+    with _collector_paused():
+        table = to_table(items)
+        spelled = spellings(items, table)
+        patches = _patches(items, table, spelled)
+    metadata = {
+        **table.schema.metadata,
+        _SPELLINGS: json.dumps(spelled).encode(),
+        _PATCHES: patches.encode(),
+        **{name.encode(): value.encode() for name, value in facts.items()},
+    }
+    names = {*table.column_names, *_PRUNED_BY[2:]}
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        row_group_size=_ROW_GROUP,
+        write_statistics=[name for name in _PRUNED_BY if name in names],
+    )
+
+
+def iter_items(source: Any) -> Iterator[dict[str, Any]]:
+    """Items of a stac-geoparquet file, ours or another program's, a batch at a time.
+
+    Raises:
+        IntegrityError: If the file is not stac-geoparquet, or is cut off.
+    """
+    with _opened(source) as file:
+        metadata = file.schema_arrow.metadata or {}
+        spelled: Spellings = json.loads(metadata.get(_SPELLINGS, b"{}"))
+        patches = Patches.decode(metadata.get(_PATCHES, b""))
+        first_row = 0
+        for batch in file.iter_batches(batch_size=_BATCH):
+            with _collector_paused():
+                items = to_items(pa.Table.from_batches([batch]), spelled)
+                patches.restore(items, first_row)
+            first_row += len(items)
+            yield from items
+
+
+def read_items(source: Any) -> list[dict[str, Any]]:
+    """All Items of a stac-geoparquet file, in its order.
+
+    Raises:
+        IntegrityError: If the file is not stac-geoparquet, or is cut off.
+    """
+    with _collector_paused():
+        return list(iter_items(source))
+
+
+def read_facts(source: Any) -> dict[str, str]:
+    """What the footer says beside the columns, without reading a row.
+
+    Raises:
+        IntegrityError: If the file is not Parquet, or is cut off.
+    """
+    with _opened(source) as file:
+        metadata = file.schema_arrow.metadata or {}
+        return {
+            name.decode(): value.decode()
+            for name, value in metadata.items()
+            if name not in (_SPELLINGS, _PATCHES)
+        }
+
+
+def _patches(items: Sequence[Item], table: pa.Table, spelled: Spellings) -> Patches:
+    patches = Patches()
+    for first_row in range(0, len(items), _BATCH):
+        restored = to_items(table.slice(first_row, _BATCH), spelled)
+        for row, found in enumerate(restored, first_row):
+            if found != items[row]:
+                patches.add(row, difference(items[row], found))
+    return patches
+
+
+def _opened(source: Any) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(source)
+    except pa.ArrowInvalid as error:
+        raise IntegrityError(
+            f"{source} is not readable Parquet ({error}); write the snapshot again"
+        ) from error
+    if "geometry" not in file.schema_arrow.names or "id" not in file.schema_arrow.names:
+        file.close()
+        raise IntegrityError(f"{source} is not stac-geoparquet: it lacks `id` or `geometry`")
+    return file
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No cycle collection meanwhile: it would walk millions of new objects without a cycle.
+
+    Measured: half of the time that reading 50,000 Items takes.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
