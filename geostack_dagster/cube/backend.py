@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from zarr.abc.store import Store
-
+from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.store import Expired
 
-type Settle = Callable[[Store], bool]
+type Settle = Callable[[Keys], bool]
 """Looks at the newest state and adds the bookkeeping; False abandons the commit.
 
 May be called several times, each time with a newer state.
@@ -37,7 +36,7 @@ class Transaction(Protocol):
     """Changes that nobody sees before they are committed."""
 
     @property
-    def store(self) -> Store:
+    def keys(self) -> Keys:
         """Where pixels go, from any thread."""
         ...
 
@@ -67,7 +66,7 @@ class Backend(Protocol):
         """Create the repository unless it exists; safe under concurrency."""
         ...
 
-    def reader(self, snapshot: str | None = None) -> Store:
+    def reader(self, snapshot: str | None = None) -> Keys:
         """The present state, or an earlier one, read-only.
 
         Raises:
@@ -79,7 +78,7 @@ class Backend(Protocol):
         """A new transaction on the present state."""
         ...
 
-    def column(self, store: Store, path: str) -> dict[int, bytes]:
+    def column(self, keys: Keys, path: str) -> dict[int, bytes]:
         """Every stored chunk of a one-dimensional array, by index."""
         ...
 

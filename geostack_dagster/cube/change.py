@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
-from zarr.abc.store import Store
-
-from geostack_dagster.cube import chunkio, ledger, slots
+from geostack_dagster.cube import ledger, slots
+from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.schema import CubeSchema
 from geostack_dagster.cube.slots import Slot, SlotRecord
 from geostack_dagster.cube.store import Commit
@@ -28,13 +27,17 @@ class Change:
 
     schema: CubeSchema
     commit: Commit
-    slots: range
     before: Marks
-    """What the slots were when the write began."""
+    """What each slot of the partition was when the write began."""
     records: Mapping[int, SlotRecord]
     """Of the slots that are rewritten."""
     kept: frozenset[int] = frozenset()
     cleared: frozenset[int] = frozenset()
+
+    @property
+    def slots(self) -> range:
+        """Slots of the partition."""
+        return range(min(self.before), max(self.before) + 1)
 
     @property
     def touched(self) -> list[int]:
@@ -76,14 +79,46 @@ def accepted(
     return found
 
 
-def read_marks(store: Store, schema: CubeSchema, span: range) -> dict[int, dict[str, str]]:
+def read_marks(keys: Keys, schema: CubeSchema, span: range) -> dict[int, dict[str, str]]:
     """Fingerprints of some slots; empty text where there are none."""
-    keys = {f"{schema.name}/{name}/c/{slot}": (slot, name) for slot in span for name in MARKS}
-    found = chunkio.get(store, keys)
+    places = {f"{schema.name}/{name}/c/{slot}": (slot, name) for slot in span for name in MARKS}
+    found = keys.get(places)
     marks: dict[int, dict[str, str]] = {slot: {} for slot in span}
-    for key, (slot, name) in keys.items():
+    for key, (slot, name) in places.items():
         marks[slot][name] = slots.text(found.get(key))
     return marks
+
+
+def made_from(marks: Marks) -> str | None:
+    """Fingerprint of the inputs of a partition; None unless all its slots have the same."""
+    found = {slot["made_from"] for slot in marks.values()}
+    return found.pop() or None if len(found) == 1 else None
+
+
+def planned(
+    schema: CubeSchema,
+    commit: Commit,
+    marks: Marks,
+    records: Mapping[int, SlotRecord],
+    *,
+    force: bool,
+) -> Change:
+    """What has to be done so that the slots with marks hold what the records say."""
+    kept = {
+        slot
+        for slot, record in records.items()
+        if not force and marks[slot]["fingerprint"] == record.fingerprint
+    }
+    return Change(
+        schema=schema,
+        commit=commit,
+        before=marks,
+        records={slot: record for slot, record in records.items() if slot not in kept},
+        kept=frozenset(kept),
+        cleared=frozenset(
+            slot for slot in marks if slot not in records and marks[slot]["fingerprint"]
+        ),
+    )
 
 
 def require_unchanged(schema: CubeSchema, before: Marks, newest: Marks) -> None:
@@ -124,14 +159,13 @@ def bookkeeping(
     change: Change, tallies: Mapping[int, Tally], texts: Mapping[int, str]
 ) -> dict[str, bytes | None]:
     """Every bookkeeping key of the partition and its new bytes."""
-    made_from = change.commit.fingerprint
     pixels = len(change.schema.variables) * change.schema.grid.height * change.schema.grid.width
     rows: dict[str, bytes | None] = {}
     for index in change.slots:
         slot = Slot(
             day=change.schema.day(index),
             fingerprint=None,
-            made_from=made_from,
+            made_from=change.commit.fingerprint,
             item_count=0,
             coverage=None,
             acquired=None,

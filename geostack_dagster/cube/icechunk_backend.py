@@ -11,8 +11,7 @@ much after 1,000 others and their copies take 48 MB (`benchmarks/cube.py`).
 
 import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
@@ -29,20 +28,14 @@ from icechunk import (
     RepositoryConfig,
 )
 from icechunk.config import SplitSizesDict
-from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-from geostack_dagster.cube import chunkio
 from geostack_dagster.cube.backend import Committed, Note, Settle
+from geostack_dagster.cube.failure import translated
+from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
 from geostack_dagster.cube.store import Expired
-from geostack_dagster.errors import (
-    ConfigurationError,
-    ConflictError,
-    IntegrityError,
-    NoDataError,
-    ServiceError,
-)
+from geostack_dagster.errors import ConfigurationError, ConflictError
 
 _BRANCH = "main"
 _ATTEMPTS = 20
@@ -61,8 +54,8 @@ class IcechunkBackend:
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
-        self._location = Location.parse(url)
-        self._storage = _storage(self._location, options)
+        self.location = Location.parse(url)
+        self._storage = _storage(self.location, options)
 
     @override
     def __repr__(self) -> str:
@@ -73,7 +66,7 @@ class IcechunkBackend:
         """Create the repository unless it exists."""
         if "repository" in self.__dict__:
             return
-        with self._location.locked(), _translated(self.url):
+        with translated(self.url), self.location.locked():
             if not icechunk.Repository.exists(self._storage):
                 icechunk.Repository.create(
                     self._storage, config=_configuration(), spec_version=_FORMAT
@@ -86,36 +79,40 @@ class IcechunkBackend:
         Raises:
             NoDataError: If it does not exist.
         """
-        with _translated(self.url):
+        with translated(self.url):
             return icechunk.Repository.open(self._storage)
 
-    def reader(self, snapshot: str | None = None) -> Store:
+    def reader(self, snapshot: str | None = None) -> Keys:
         """The tip of the branch, or a snapshot."""
-        with _translated(self.url):
+        with translated(self.url):
             if snapshot is None:
-                return self.repository.readonly_session(_BRANCH).store
-            return self.repository.readonly_session(snapshot_id=snapshot).store
+                session = self.repository.readonly_session(_BRANCH)
+            else:
+                session = self.repository.readonly_session(snapshot_id=snapshot)
+        return Keys(session.store, self.url)
 
     def begin(self) -> "IcechunkTransaction":
         """A fork of a session on the tip of the branch."""
-        with _translated(self.url):
+        with translated(self.url):
             fork = self.repository.writable_session(_BRANCH).fork()
-        return IcechunkTransaction(self.repository, self._location, fork)
+        return IcechunkTransaction(self, fork)
 
-    def column(self, store: Store, path: str) -> dict[int, bytes]:
+    def column(self, keys: Keys, path: str) -> dict[int, bytes]:
         """Every stored chunk, straight from the manifests: 5,000 in 0.05 s instead of 0.7 s."""
-        with _translated(self.url):
-            return sync(_column(store, path))
+        with translated(self.url):
+            found, elsewhere = sync(_inlined(keys, path))
+        larger = keys.get(elsewhere)
+        return found | {elsewhere[key]: value for key, value in larger.items()}
 
     def notes(self, limit: int | None) -> list[Note]:
         """Ancestry of the branch."""
-        with _translated(self.url):
+        with translated(self.url):
             ancestry = islice(self.repository.ancestry(branch=_BRANCH), limit)
             return [Note(entry.id, entry.written_at, entry.message) for entry in ancestry]
 
     def expire(self, older_than: datetime) -> Expired:
         """Expire snapshots, then collect garbage, both older than the instant."""
-        with self._location.locked(), _translated(self.url):
+        with translated(self.url), self.location.locked():
             expired = self.repository.expire_snapshots(older_than)
             removed = self.repository.garbage_collect(older_than)
         return Expired(snapshots=len(expired), bytes=removed.bytes_deleted)
@@ -124,21 +121,18 @@ class IcechunkBackend:
 class IcechunkTransaction:
     """Pixels in a fork, merged into the newest state when committed."""
 
-    def __init__(
-        self, repository: icechunk.Repository, location: Location, fork: icechunk.ForkSession
-    ) -> None:
-        self._repository = repository
-        self._location = location
+    def __init__(self, backend: IcechunkBackend, fork: icechunk.ForkSession) -> None:
+        self._backend = backend
         self._fork = fork
-        self.store: Store = fork.store
+        self.keys = Keys(fork.store, backend.url)
 
     def commit(self, note: str, settle: Settle) -> Committed | None:
         """Commit on top of the newest state, again and again while others come first."""
         for attempt in range(1, _ATTEMPTS + 1):
-            with self._location.locked(), _translated(self._location.path):
-                session = self._repository.writable_session(_BRANCH)
+            with translated(self._backend.url), self._backend.location.locked():
+                session = self._backend.repository.writable_session(_BRANCH)
                 session.merge(self._fork)
-                if not settle(session.store):
+                if not settle(Keys(session.store, self._backend.url)):
                     return None
                 try:
                     return Committed(session.commit(note), attempt)
@@ -147,7 +141,7 @@ class IcechunkTransaction:
             longest = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
             time.sleep(random.uniform(0, longest))  # noqa: S311  # spreads writers, no secret
         raise ConflictError(
-            f"gave up committing to {self._location.path} after {_ATTEMPTS} attempts: other "
+            f"gave up committing to {self._backend.url} after {_ATTEMPTS} attempts: other "
             "writers came first each time; run fewer writers at once (about 10 is practical)"
         )
 
@@ -183,38 +177,17 @@ def _storage(location: Location, options: Mapping[str, Any]) -> icechunk.Storage
         ) from error
 
 
-async def _column(store: Store, path: str) -> dict[int, bytes]:
-    if not isinstance(store, icechunk.IcechunkStore):
-        raise TypeError(f"expected a store of this backend, not {type(store).__name__}")
+async def _inlined(keys: Keys, path: str) -> tuple[dict[int, bytes], dict[str, int]]:
+    """Small chunks by index, and the keys of those that are not kept in the manifest."""
+    if not isinstance(keys.store, icechunk.IcechunkStore):
+        raise TypeError(f"expected a store of this backend, not {type(keys.store).__name__}")
     found: dict[int, bytes] = {}
-    elsewhere: list[int] = []
-    async for coordinates, _, _, _, _, inlined in store.array_chunk_iterator(f"/{path}"):
+    elsewhere: dict[str, int] = {}
+    async for batch in keys.store.array_chunk_iterator(f"/{path}"):
+        coordinates, inlined = batch[0], batch[-1]
         for row, index in enumerate(coordinates[:, 0].tolist()):
             if row in inlined:
                 found[index] = inlined[row]
             else:
-                elsewhere.append(index)
-    keys = {f"{path}/c/{index}": index for index in elsewhere}
-    for key, value in (await chunkio.fetch(store, list(keys))).items():
-        found[keys[key]] = value
-    return found
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    try:
-        yield
-    except icechunk.RepositoryNotFoundError as error:
-        raise NoDataError(f"there is no cube at {where} yet") from error
-    except icechunk.SnapshotNotFoundError as error:
-        raise ConfigurationError(
-            f"{where} has no such snapshot: {error.message}; see its history"
-        ) from error
-    except icechunk.ConflictError as error:
-        raise ConflictError(f"another writer of {where} came first: {error.message}") from error
-    except icechunk.FormatError as error:
-        raise IntegrityError(f"{where} is damaged: {error.message}") from error
-    except (icechunk.ReadOnlyError, icechunk.InvalidInputError) as error:
-        raise ConfigurationError(f"{where} refused: {error.message}") from error
-    except icechunk.StorageError as error:
-        raise ServiceError(f"storage of {where} failed: {error.message}") from error
+                elsewhere[f"{path}/c/{index}"] = index
+    return found, elsewhere

@@ -5,11 +5,13 @@ read twice and what variables share (a mask, say) is computed once; a block is s
 as soon as it is there. What is in memory is cut straight into chunks.
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import batched, islice, product
 from uuid import uuid4
 
 import dask.array as da
@@ -21,7 +23,10 @@ from geostack_dagster.cube import encode
 from geostack_dagster.cube.encode import Pixels
 from geostack_dagster.cube.schema import CubeSchema, Variable
 
-type Put = Callable[[Mapping[str, bytes | None]], None]
+type Chunks = Mapping[str, bytes | None]
+"""Bytes by key; None deletes."""
+
+_BATCH = 32  # chunks handed to the store at a time: each hand-over costs as much as encoding one
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,6 @@ class Tally:
     """What was stored of some pixels."""
 
     chunks: int = 0
-    filled: int = 0
-    """Chunks that held nothing and were not stored."""
     raw_bytes: int = 0
     stored_bytes: int = 0
     valid: int = 0
@@ -39,7 +42,6 @@ class Tally:
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             self.chunks + other.chunks,
-            self.filled + other.filled,
             self.raw_bytes + other.raw_bytes,
             self.stored_bytes + other.stored_bytes,
             self.valid + other.valid,
@@ -48,36 +50,41 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where blocks go: a cube's chunks, through `put`."""
+    """Where the blocks of a slot go."""
 
     schema: CubeSchema
-    put: Put
+    slot: int
+    put: Callable[[Chunks], None]
     erase: bool = True
     """Delete chunks that hold nothing; needless in a slot that was empty."""
 
-    def write(self, variable: Variable, slot: int, corner: tuple[int, int], block: Any) -> Tally:
-        """Store a block that begins at pixel `corner` of a slot; made of whole chunks."""
-        stored = encode.pack(variable, np.asarray(block))
+    def encode(
+        self, variable: Variable, corner: tuple[int, int], block: Pixels
+    ) -> tuple[Chunks, Tally]:
+        """Chunks of a block that begins at pixel `corner`; it is made of whole chunks."""
+        stored = encode.pack(variable, block)
         (rows, columns), (top, left) = self.schema.chunk, corner
-        values: dict[str, bytes | None] = {}
+        chunks: dict[str, bytes | None] = {}
         for y in range(0, stored.shape[0], rows):
             for x in range(0, stored.shape[1], columns):
-                key = chunk_key(
-                    self.schema, variable.name, slot, (top + y) // rows, (left + x) // columns
-                )
+                place = (top + y) // rows, (left + x) // columns
                 part = stored[y : y + rows, x : x + columns]
-                values[key] = encode.encode(variable, part, self.schema.chunk)
-        filled = sum(value is None for value in values.values())
-        if not self.erase:
-            values = {key: value for key, value in values.items() if value is not None}
-        self.put(values)
-        return Tally(
-            chunks=sum(value is not None for value in values.values()),
-            filled=filled,
+                value = encode.encode(variable, part, self.schema.chunk)
+                if value is not None or self.erase:
+                    chunks[chunk_key(self.schema, variable.name, self.slot, *place)] = value
+        sizes = [len(value) for value in chunks.values() if value is not None]
+        return chunks, Tally(
+            chunks=len(sizes),
             raw_bytes=stored.nbytes,
-            stored_bytes=sum(len(value) for value in values.values() if value is not None),
+            stored_bytes=sum(sizes),
             valid=encode.valid(variable, stored),
         )
+
+    def write(self, variable: Variable, corner: tuple[int, int], block: Pixels) -> Tally:
+        """Store a block."""
+        chunks, tally = self.encode(variable, corner, block)
+        self.put(chunks)
+        return tally
 
 
 def chunk_key(schema: CubeSchema, variable: str, slot: int, row: int, column: int) -> str:
@@ -100,8 +107,8 @@ def stream(
     tallies: dict[int, Tally] = {order[step]: Tally() for step in steps}
     if not steps:
         return tallies
-    blocks = _computed if is_dask_collection(data) else _cut
-    for slot, tally in blocks(sinks, data, [(step, order[step]) for step in steps], threads):
+    produced = _computed if is_dask_collection(data) else _cut
+    for slot, tally in produced(sinks, data, [(step, order[step]) for step in steps], threads):
         tallies[slot] += tally
     return tallies
 
@@ -142,33 +149,41 @@ def _write_block(
     schema = sinks[slot].schema
     corner = block_id[1] * schema.chunk[0], block_id[2] * schema.chunk[1]
     result = np.empty((1, 1, 1), dtype=object)
-    result[0, 0, 0] = sinks[slot].write(variable, slot, corner, block[0])
+    result[0, 0, 0] = sinks[slot].write(variable, corner, np.asarray(block[0]))
     return result
 
 
 def _cut(
     sinks: Mapping[int, Sink], data: xr.Dataset, steps: list[tuple[int, int]], threads: int
 ) -> Iterator[tuple[int, Tally]]:
-    schema = next(iter(sinks.values())).schema
-    with ThreadPoolExecutor(threads) as pool:
-        running: dict[Future[Tally], int] = {}
-        for step, slot in steps:
-            for variable in schema.variables:
-                slab = data[variable.name].isel(time=step).values
-                for corner, block in _blocks(slab, schema.chunk):
-                    running[pool.submit(sinks[slot].write, variable, slot, corner, block)] = slot
-                    if len(running) > 2 * threads:
-                        yield from _finished(running)
-        while running:
-            yield from _finished(running)
+    put = next(iter(sinks.values())).put
+    workers = min(threads, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        encoded = _ahead(pool, _blocks(sinks, data, steps), 2 * _BATCH)
+        for batch in batched(encoded, _BATCH):
+            put({key: value for _, (chunks, _) in batch for key, value in chunks.items()})
+            yield from ((slot, tally) for slot, (_, tally) in batch)
 
 
-def _finished(running: dict[Future[Tally], int]) -> list[tuple[int, Tally]]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    return [(running.pop(future), future.result()) for future in done]
+def _blocks(
+    sinks: Mapping[int, Sink], data: xr.Dataset, steps: list[tuple[int, int]]
+) -> Iterator[tuple[int, Callable[[], tuple[Chunks, Tally]]]]:
+    for step, slot in steps:
+        schema = sinks[slot].schema
+        (rows, columns), (height, width) = schema.chunk, schema.grid.shape
+        for variable in schema.variables:
+            slab = data[variable.name].isel(time=step).values
+            for top, left in product(range(0, height, rows), range(0, width, columns)):
+                block = slab[top : top + rows, left : left + columns]
+                yield slot, partial(sinks[slot].encode, variable, (top, left), block)
 
 
-def _blocks(slab: Pixels, chunk: tuple[int, int]) -> Iterator[tuple[tuple[int, int], Pixels]]:
-    for top in range(0, slab.shape[0], chunk[0]):
-        for left in range(0, slab.shape[1], chunk[1]):
-            yield (top, left), slab[top : top + chunk[0], left : left + chunk[1]]
+def _ahead[Label, Result](
+    pool: Executor, tasks: Iterator[tuple[Label, Callable[[], Result]]], count: int
+) -> Iterator[tuple[Label, Result]]:
+    """Results in order, with up to `count` tasks started before their results are asked for."""
+    started = deque((label, pool.submit(task)) for label, task in islice(tasks, count))
+    while started:
+        label, future = started.popleft()
+        yield label, future.result()
+        started.extend((label, pool.submit(task)) for label, task in islice(tasks, 1))

@@ -7,8 +7,7 @@ apart while they write pixels. There are no snapshots: no rollback, nothing to e
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, override
@@ -20,11 +19,12 @@ from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore
 
-from geostack_dagster.cube import chunkio
 from geostack_dagster.cube.backend import Committed, Note, Settle
+from geostack_dagster.cube.failure import translated
+from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
 from geostack_dagster.cube.store import Expired
-from geostack_dagster.errors import ConfigurationError, NoDataError, ServiceError
+from geostack_dagster.errors import ConfigurationError, NoDataError
 
 _ROOT = "zarr.json"
 
@@ -47,37 +47,34 @@ class ZarrBackend:
     def create(self) -> None:
         """Nothing to do: the first document makes the store."""
 
-    def reader(self, snapshot: str | None = None) -> Store:
+    def reader(self, snapshot: str | None = None) -> Keys:
         """The store as it is."""
         if snapshot is not None:
             raise ConfigurationError(
                 f"{self.url} is a plain Zarr store and keeps no snapshots; use kind='icechunk'"
             )
-        store = self._store(read_only=True)
-        with _translated(self.url):
-            if not chunkio.get(store, [_ROOT]):
-                raise NoDataError(f"there is no cube at {self.url} yet")
-        return store
+        keys = Keys(self._store(read_only=True), self.url)
+        if not keys.get([_ROOT]):
+            raise NoDataError(f"there is no cube at {self.url} yet")
+        return keys
 
     def begin(self) -> "ZarrTransaction":
         """The store itself."""
-        return ZarrTransaction(self._location, self._store(), self._store(".history"))
+        history = Keys(self._store(".history"), self.url)
+        return ZarrTransaction(self._location, Keys(self._store(), self.url), history)
 
-    def column(self, store: Store, path: str) -> dict[int, bytes]:
+    def column(self, keys: Keys, path: str) -> dict[int, bytes]:
         """Every stored chunk, found by listing."""
-        with _translated(self.url):
-            names = chunkio.listed(store, f"{path}/c")
-            keys = {f"{path}/c/{name}": int(name) for name in names if name.isdigit()}
-            found = chunkio.get(store, keys)
-        return {keys[key]: value for key, value in found.items()}
+        names = keys.listed(f"{path}/c")
+        places = {f"{path}/c/{name}": int(name) for name in names if name.isdigit()}
+        return {places[key]: value for key, value in keys.get(places).items()}
 
     def notes(self, limit: int | None) -> list[Note]:
         """Notes beside the store."""
         self.reader()
-        store = self._store(".history", read_only=True)
-        with _translated(self.url):
-            names = sorted(chunkio.listed(store, ""), reverse=True)[:limit]
-            found = chunkio.get(store, names)
+        keys = Keys(self._store(".history", read_only=True), self.url)
+        names = sorted(keys.listed(""), reverse=True)[:limit]
+        found = keys.get(names)
         return [Note(None, _written_at(name), found[name].decode()) for name in names]
 
     def expire(self, older_than: datetime) -> Expired:
@@ -98,32 +95,20 @@ class ZarrBackend:
 class ZarrTransaction:
     """Writes that are visible at once; the lock keeps only the settling apart."""
 
-    def __init__(self, location: Location, store: Store, history: Store) -> None:
+    def __init__(self, location: Location, keys: Keys, history: Keys) -> None:
         self._location = location
-        self.store = store
+        self.keys = keys
         self._history = history
 
     def commit(self, note: str, settle: Settle) -> Committed | None:
         """Settle under the lock and keep the note."""
-        with self._location.locked(), _translated(self._location.path):
-            if not settle(self.store):
+        with translated(self._location.path), self._location.locked():
+            if not settle(self.keys):
                 return None
             name = f"{time.time_ns():020d}-{uuid4().hex[:8]}.json"
-            chunkio.put(self._history, {name: note.encode()})
+            self._history.put({name: note.encode()})
         return Committed(None, 1)
 
 
 def _written_at(name: str) -> datetime:
     return datetime.fromtimestamp(int(name.partition("-")[0]) / 1e9, tz=UTC)
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NoDataError(f"there is no cube at {where} yet") from error
-    except PermissionError as error:
-        raise ConfigurationError(f"{where} refused: {error.strerror}") from error
-    except (OSError, BaseError) as error:
-        raise ServiceError(f"storage of {where} failed: {error}") from error

@@ -1,0 +1,110 @@
+"""Carrying out a `Change`: pixels into the transaction, bookkeeping into the commit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import xarray as xr
+
+from geostack_dagster.cube.backend import Committed, Transaction
+from geostack_dagster.cube.change import (
+    MARKS,
+    Change,
+    bookkeeping,
+    ledger_texts,
+    made_from,
+    note_text,
+    pixel_keys,
+    read_marks,
+    require_unchanged,
+)
+from geostack_dagster.cube.keys import Keys
+from geostack_dagster.cube.store import WriteReport
+from geostack_dagster.cube.stream import Sink, Tally, stream
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A dataset that was checked, and the slot of each step of its time axis."""
+
+    data: xr.Dataset
+    order: tuple[int, ...]
+    threads: int
+
+
+def carry_out(
+    change: Change, transaction: Transaction, pixels: Pixels | None, *, transactional: bool
+) -> WriteReport:
+    """Write a partition and commit it.
+
+    Raises:
+        ConflictError: If another writer changed the same slots meanwhile.
+    """
+    if not transactional:
+        change = _unmarked(change, transaction)
+    _erase(change, transaction, but=pixels.order if pixels else ())
+    tallies = _stored(change, transaction, pixels, transactional=transactional)
+    rows = bookkeeping(change, tallies, ledger_texts(change))
+    committed = transaction.commit(
+        note_text("write", change.commit), lambda newest: _settled(change, rows, newest)
+    )
+    return _report(change, sum(tallies.values(), Tally()), committed)
+
+
+def _unmarked(change: Change, transaction: Transaction) -> Change:
+    """Say that the slots are unfinished, where readers see pixels before the commit."""
+    group = change.schema.name
+    keys = [f"{group}/{name}/c/{slot}" for slot in change.touched for name in MARKS]
+    transaction.keys.put(dict.fromkeys(keys))
+    blank = {slot: dict.fromkeys(MARKS, "") for slot in change.touched}
+    return replace(change, before={**change.before, **blank})
+
+
+def _erase(change: Change, transaction: Transaction, *, but: tuple[int, ...]) -> None:
+    for slot in change.touched:
+        if slot not in but:
+            transaction.keys.put(dict.fromkeys(pixel_keys(change.schema, slot)))
+
+
+def _stored(
+    change: Change, transaction: Transaction, pixels: Pixels | None, *, transactional: bool
+) -> dict[int, Tally]:
+    if pixels is None:
+        return {}
+    sinks = {
+        slot: Sink(
+            change.schema,
+            slot,
+            transaction.keys.put,
+            # An empty slot holds no chunks, unless a crash left some where nothing is atomic.
+            erase=not transactional or bool(change.before[slot]["fingerprint"]),
+        )
+        for slot in change.records
+    }
+    return stream(sinks, pixels.data, pixels.order, threads=pixels.threads)
+
+
+def _settled(change: Change, rows: Mapping[str, bytes | None], newest: Keys) -> bool:
+    found = read_marks(newest, change.schema, change.slots)
+    if found != change.before and made_from(found) == change.commit.fingerprint:
+        return False  # another writer did the same work
+    require_unchanged(change.schema, change.before, found)
+    marks = {key: value for key, value in rows.items() if key.split("/")[1] in MARKS}
+    newest.put({key: value for key, value in rows.items() if key not in marks})
+    newest.put(marks)  # last, because a plain store has no transactions
+    return True
+
+
+def _report(change: Change, total: Tally, committed: Committed | None) -> WriteReport:
+    if committed is None:
+        return WriteReport(written=False, kept=change.days(change.slots))
+    return WriteReport(
+        written=True,
+        snapshot=committed.snapshot,
+        rewritten=change.days(change.records),
+        kept=change.days(change.kept),
+        cleared=change.days(change.cleared),
+        chunks=total.chunks,
+        raw_bytes=total.raw_bytes,
+        stored_bytes=total.stored_bytes,
+        attempts=committed.attempts,
+    )
