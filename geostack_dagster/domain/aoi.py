@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from geostack_dagster.errors import ConfigurationError
 # Dagster forbids `| [ ] ,` in partition keys; the name is a folder and part of URLs as well.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HALF_TURN = 180.0
+_SMALLEST_RING = 4
 
 type BBox = tuple[float, float, float, float]
 """west, south, east, north in degrees."""
@@ -39,12 +40,26 @@ class AOI:
             raise ConfigurationError(
                 f"AOI {self.name!r} is a {kind}; give a Polygon or a MultiPolygon"
             )
-        for lon, lat in _positions(self.geometry["coordinates"]):
+        for lon, lat in self._checked_positions():
             if not (-_HALF_TURN <= lon <= _HALF_TURN and -90 <= lat <= 90):
                 raise ConfigurationError(
                     f"AOI {self.name!r} has a vertex at ({lon}, {lat}); positions are "
                     "(longitude, latitude) in degrees: are the two swapped, or projected metres?"
                 )
+
+    def _checked_positions(self) -> list[tuple[float, float]]:
+        try:
+            rings = list(_rings(self.geometry))
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise ConfigurationError(
+                f"AOI {self.name!r} has coordinates that are not rings of [longitude, latitude]"
+            ) from error
+        if not rings or any(len(ring) < _SMALLEST_RING or ring[0] != ring[-1] for ring in rings):
+            raise ConfigurationError(
+                f"AOI {self.name!r} has a ring that is not closed; a ring has four positions or "
+                "more and ends where it starts"
+            )
+        return [position for ring in rings for position in ring]
 
     @classmethod
     def from_bbox(cls, name: str, bbox: Sequence[float]) -> Self:
@@ -55,8 +70,8 @@ class AOI:
         """
         west, south, east, north = _checked_bbox(name, bbox)
         if west < east:
-            return cls(name, {"type": "Polygon", "coordinates": _ring(west, south, east, north)})
-        halves = [_ring(west, south, _HALF_TURN, north), _ring(-_HALF_TURN, south, east, north)]
+            return cls(name, {"type": "Polygon", "coordinates": _box(west, south, east, north)})
+        halves = [_box(west, south, _HALF_TURN, north), _box(-_HALF_TURN, south, east, north)]
         return cls(name, {"type": "MultiPolygon", "coordinates": halves})
 
     @classmethod
@@ -78,22 +93,29 @@ class AOI:
     def bbox(self) -> BBox:
         """West, south, east, north [degrees]; west > east when it crosses the antimeridian."""
         if not self.crosses_antimeridian:
-            return _bounds(self.geometry["coordinates"])
-        parts = [_bounds(part) for part in self.geometry["coordinates"]]
+            return _bounds(_rings(self.geometry))
+        parts = self._parts
         return (
-            min(part[0] for part in parts if part[2] >= _HALF_TURN),
+            min(part[0] for part in parts if part[2] > 0),
             min(part[1] for part in parts),
-            max(part[2] for part in parts if part[0] <= -_HALF_TURN),
+            max(part[2] for part in parts if part[2] <= 0),
             max(part[3] for part in parts),
         )
 
     @property
     def crosses_antimeridian(self) -> bool:
         """True when parts touch both +180 and -180."""
-        if self.geometry["type"] != "MultiPolygon":
-            return False
-        west, _, east, _ = _bounds(self.geometry["coordinates"])
-        return west <= -_HALF_TURN and east >= _HALF_TURN
+        parts = self._parts
+        return any(part[2] >= _HALF_TURN and part[0] > 0 for part in parts) and any(
+            part[0] <= -_HALF_TURN and part[2] <= 0 for part in parts
+        )
+
+    @property
+    def _parts(self) -> list[BBox]:
+        polygons = self.geometry["coordinates"]
+        if self.geometry["type"] == "Polygon":
+            polygons = [polygons]
+        return [_bounds(map(_ring_positions, polygon)) for polygon in polygons if polygon]
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -110,7 +132,8 @@ class AOI:
         turn = 2 * _HALF_TURN if self.crosses_antimeridian else 0.0
         return [
             (lon + turn if lon < 0 else lon, lat)
-            for lon, lat in _positions(self.geometry["coordinates"])
+            for ring in _rings(self.geometry)
+            for lon, lat in ring
         ]
 
 
@@ -121,6 +144,8 @@ def _checked_bbox(name: str, bbox: Sequence[float]) -> BBox:
             f"found {list(bbox)}"
         )
     west, south, east, north = (float(value) for value in bbox)
+    west = -_HALF_TURN if west == _HALF_TURN else west  # a box may begin or end at the seam
+    east = _HALF_TURN if east == -_HALF_TURN else east
     if south >= north:
         raise ConfigurationError(
             f"bbox of AOI {name!r} has south {south} not below north {north}; "
@@ -136,36 +161,38 @@ def _checked_bbox(name: str, bbox: Sequence[float]) -> BBox:
     return west, south, east, north
 
 
-def _ring(west: float, south: float, east: float, north: float) -> list[list[list[float]]]:
+def _box(west: float, south: float, east: float, north: float) -> list[list[list[float]]]:
     return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
 
 
 def _only_geometry(document: Any, name: str) -> Mapping[str, Any]:
+    if isinstance(document, dict) and document.get("type") == "FeatureCollection":
+        features = document.get("features")
+        count = len(features) if isinstance(features, list) else 0
+        if not isinstance(features, list) or count != 1:
+            raise ConfigurationError(f"{name} holds {count} Features; write one file for each AOI")
+        document = features[0]
     if not isinstance(document, dict):
         raise ConfigurationError(f"{name} holds no GeoJSON object")
-    if document.get("type") == "FeatureCollection":
-        features = document.get("features") or []
-        if len(features) != 1:
-            raise ConfigurationError(
-                f"{name} holds {len(features)} Features; write one file for each AOI"
-            )
-        document = features[0]
     geometry = document.get("geometry") if document.get("type") == "Feature" else document
     if not isinstance(geometry, dict) or "coordinates" not in geometry:
         raise ConfigurationError(f"{name} has no geometry; give a Polygon or a MultiPolygon")
     return geometry
 
 
-def _positions(coordinates: Any) -> Iterator[tuple[float, float]]:
-    if coordinates and isinstance(coordinates[0], int | float):
-        yield float(coordinates[0]), float(coordinates[1])
-        return
-    for part in coordinates:
-        yield from _positions(part)
+type _Ring = list[tuple[float, float]]
 
 
-def _bounds(coordinates: Any) -> BBox:
-    positions = list(_positions(coordinates))
-    longitudes = [lon for lon, _ in positions]
-    latitudes = [lat for _, lat in positions]
+def _rings(geometry: Mapping[str, Any]) -> Iterator[_Ring]:
+    polygons = geometry["coordinates"]
+    for polygon in [polygons] if geometry["type"] == "Polygon" else polygons:
+        yield from map(_ring_positions, polygon)
+
+
+def _ring_positions(ring: Any) -> _Ring:
+    return [(float(position[0]), float(position[1])) for position in ring]
+
+
+def _bounds(rings: Iterable[_Ring]) -> BBox:
+    longitudes, latitudes = zip(*(position for ring in rings for position in ring), strict=True)
     return min(longitudes), min(latitudes), max(longitudes), max(latitudes)

@@ -15,6 +15,7 @@ from geostack_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
+    from pyproj import CRS
 
 _UTM_ZONE_DEGREES = 6.0
 _MAX_UTM_SPAN_DEGREES = 2 * _UTM_ZONE_DEGREES
@@ -43,7 +44,7 @@ class Grid:
             ConfigurationError: If the AOI does not project into the CRS, or the grid would be
                 larger than 20,000 x 20,000 pixels.
         """
-        if not resolution > 0:
+        if not 0 < resolution < math.inf:
             raise ConfigurationError(f"resolution must be positive, not {resolution}")
         left, bottom, right, top = _projected_bounds(aoi, crs)
         # A vertex on a pixel edge, up to rounding in the projection, adds no extra pixel.
@@ -134,6 +135,11 @@ def _projected_bounds(aoi: AOI, crs: str) -> tuple[float, float, float, float]:
         target = CRS.from_user_input(crs)
     except CRSError as error:
         raise ConfigurationError(f"unknown CRS {crs!r}; write it like EPSG:32632") from error
+    if not _is_near(aoi, target):
+        raise ConfigurationError(
+            f"AOI {aoi.name!r} (bbox {aoi.bbox}) lies outside the area of {crs}; choose another "
+            "`grid.crs`"
+        )
     longitudes, latitudes = zip(*_densified(aoi.unwrapped()), strict=True)
     if target.is_geographic:
         xs, ys = longitudes, latitudes
@@ -146,6 +152,21 @@ def _projected_bounds(aoi: AOI, crs: str) -> tuple[float, float, float, float]:
             f"AOI {aoi.name!r} (bbox {aoi.bbox}) lies outside {crs}; choose another `grid.crs`"
         )
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def _is_near(aoi: AOI, crs: "CRS") -> bool:
+    """Whether the AOI meets the CRS's area of use, give or take a UTM zone.
+
+    Far outside it a projection still gives finite numbers, on a grid bent beyond use.
+    """
+    area = crs.area_of_use
+    if area is None:
+        return True
+    west, south, east, north = aoi.bbox
+    widths = (east - west) % 360, (area.east - area.west) % 360 or 360.0
+    gaps = (area.west - west) % 360 - widths[0], (west - area.west) % 360 - widths[1]
+    apart = max(min(gaps), south - area.north, area.south - north)
+    return apart <= _UTM_ZONE_DEGREES
 
 
 def _densified(vertices: list[tuple[float, float]]) -> list[tuple[float, float]]:

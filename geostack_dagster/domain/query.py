@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.item import number
 from geostack_dagster.errors import ConfigurationError
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -42,12 +43,10 @@ class Predicate:
         found = properties.get(self.name)
         if found is None:
             return True
-        if isinstance(self.value, int | float):
-            try:
-                found = float(found)
-            except (TypeError, ValueError):
-                return False
-        return _OPERATORS[self.op](found, self.value)
+        if isinstance(self.value, str):
+            return _OPERATORS[self.op](str(found), self.value)
+        numeric = number(found)
+        return numeric is not None and _OPERATORS[self.op](numeric, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
