@@ -79,7 +79,7 @@ def _read(
 
 
 def _parse(chunk: Sequence[Document], schema: pa.Schema | None, blocks: int = 1) -> pa.Table:
-    lines = list(map(orjson.dumps, chunk))
+    lines = [_line(document) for document in chunk]
     data = b"\n".join(lines)
     known = None
     if schema is not None:
@@ -90,6 +90,27 @@ def _parse(chunk: Sequence[Document], schema: pa.Schema | None, blocks: int = 1)
         read_options=pj.ReadOptions(block_size=max(len(data) // blocks, *map(len, lines), 1) + 2),
         parse_options=pj.ParseOptions(explicit_schema=known, unexpected_field_behavior="infer"),
     )
+
+
+def _line(document: Document) -> bytes:
+    line = orjson.dumps(document)
+    # Arrow's JSON reader miscounts nulls in lists: [null, 1] becomes [1, 0] or an invalid array.
+    if b"[null" in line or b",null" in line:
+        return orjson.dumps(_without_null_elements(document))
+    return line
+
+
+def _without_null_elements(value: Any) -> Any:
+    """The value without members whose lists hold a null; `_LEFT_OUT` for such a list."""
+    if isinstance(value, Mapping):
+        members = {name: _without_null_elements(member) for name, member in value.items()}
+        return {name: member for name, member in members.items() if member is not _LEFT_OUT}
+    if isinstance(value, list):
+        elements = [
+            _LEFT_OUT if element is None else _without_null_elements(element) for element in value
+        ]
+        return _LEFT_OUT if _LEFT_OUT in elements else elements
+    return value
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -14,10 +14,7 @@ type Geometries = NDArray[np.object_]
 
 def from_geojson(documents: Iterable[object]) -> Geometries:
     """Shapely geometries of GeoJSON objects; None for what is absent, unclosed or not GeoJSON."""
-    encoded = [
-        orjson.dumps(document, default=str).decode() if isinstance(document, Mapping) else None
-        for document in documents
-    ]
+    encoded = [_encoded(document) for document in documents]
     found: Geometries = shapely.from_geojson(np.array(encoded, dtype=object), on_invalid="ignore")
     return found
 
@@ -26,6 +23,15 @@ def to_geojson(geometries: Geometries) -> list[dict[str, Any] | None]:
     """GeoJSON objects with lists of floats, as `json` would read them."""
     encoded: Sequence[str | None] = shapely.to_geojson(geometries).tolist()
     return [None if text is None else orjson.loads(text) for text in encoded]
+
+
+def _encoded(document: object) -> str | None:
+    if not isinstance(document, Mapping):
+        return None
+    try:
+        return orjson.dumps(document).decode()
+    except orjson.JSONEncodeError:  # broken text or an endless number: no geometry has those
+        return None
 
 
 def box_geometry(west: float, south: float, east: float, north: float) -> shapely.Geometry:

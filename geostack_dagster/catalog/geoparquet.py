@@ -43,10 +43,17 @@ def box_lists(column: pa.ChunkedArray) -> pa.Array:
 
 
 def located(geometries: Geometries, boxes: pa.StructArray) -> Geometries:
-    """Geometries, with the box where an Item states nothing usable but that."""
+    """Geometries without empty parts, or the box where an Item states nothing usable but that.
+
+    Planetary Computer has MultiPolygons with an empty part; rustac panics at one.
+    """
     places = geometries.copy()
-    # Planetary Computer has Polygons without coordinates; rustac panics at an empty geometry.
-    for row in np.flatnonzero(shapely.is_missing(geometries) | shapely.is_empty(geometries)):
+    parts, rows = shapely.get_parts(geometries, return_index=True)
+    for row in np.unique(rows[shapely.is_empty(parts)]):
+        filled = parts[(rows == row) & ~shapely.is_empty(parts)]
+        if shapely.get_type_id(places[row]) == shapely.GeometryType.MULTIPOLYGON:
+            places[row] = shapely.multipolygons(filled)
+    for row in np.flatnonzero(shapely.is_missing(places) | shapely.is_empty(places)):
         box = boxes[int(row)].as_py()
         places[row] = None if box is None else box_geometry(*(box[name] for name in _BOX))
     return places

@@ -30,9 +30,20 @@ _MEMBERS = (
     "assets",
     "links",
 )
+# stac_geoparquet wants WKB here and cannot read a null: only a column without gaps is written.
 _PROJECTED = "proj:geometry"
 _UNLIFTED = frozenset({*_MEMBERS, _PROJECTED})  # properties that get no column, or not as they are
-_PLAIN = frozenset(_MEMBERS) - {"geometry", "bbox", "properties"}
+_TYPES: Mapping[str, type] = {
+    "type": str,
+    "stac_version": str,
+    "stac_extensions": list,
+    "id": str,
+    "collection": str,
+    "bbox": list,
+    "assets": dict,
+    "links": list,
+}
+_PLAIN = frozenset(_TYPES) - {"bbox"}
 _DATES = frozenset(
     {
         "datetime",
@@ -71,10 +82,10 @@ def to_table(items: Sequence[Item]) -> pa.Table:
     if "assets" in columns:
         columns["assets"] = _with_wkb(columns["assets"])
     if "links" in columns and not pa.types.is_struct(columns["links"].type.value_type):
-        present = columns["links"].is_valid().to_pylist()  # but all are empty
-        columns["links"] = pa.array([[] if p else None for p in present], pa.list_(_LINK))
+        stated = columns["links"].is_valid().to_pylist()  # but all are empty
+        columns["links"] = pa.array([[] if one else None for one in stated], pa.list_(_LINK))
     projected = from_geojson(properties(item).get(_PROJECTED) for item in items)
-    if not shapely.is_missing(projected).all():
+    if len(items) and not shapely.is_missing(projected).any():
         columns[_PROJECTED] = pa.array(shapely.to_wkb(projected), pa.binary())
     columns["bbox"] = boxes
     places = located(geometries, boxes)
@@ -84,7 +95,8 @@ def to_table(items: Sequence[Item]) -> pa.Table:
             kind = _TIMESTAMP if name == "datetime" else pa.string()
             columns[name] = pa.nulls(len(items), kind)
     unplaced = (_PROJECTED,) if _PROJECTED in columns else ()
-    return pa.table(columns).replace_schema_metadata(file_metadata(places, unplaced))
+    present = {name: column for name, column in columns.items() if column is not None}
+    return pa.table(present).replace_schema_metadata(file_metadata(places, unplaced))
 
 
 def spellings(items: Sequence[Item], table: pa.Table) -> Spellings:
@@ -104,10 +116,10 @@ def to_items(table: pa.Table, spelled: Spellings) -> list[dict[str, Any]]:
     """Items of a stac-geoparquet table, without what is null in it."""
     geometries = to_geojson(shapely.from_wkb(table["geometry"].to_numpy()))
     names = [name for name in table.column_names if name not in (*_MEMBERS, _PROJECTED)]
-    lowered = [_spelled(table[name], spelled.get(name)) for name in names]
+    lowered = {name: _spelled(table[name], spelled.get(name)) for name in names}
     columns = {name: table[name] for name in table.column_names if name in _PLAIN}
-    if names:
-        columns["properties"] = _struct(lowered, names)
+    if lowered:
+        columns["properties"] = _struct(lowered)
     if "bbox" in table.column_names:
         columns["bbox"] = box_lists(table["bbox"])
     rows = pa.table(columns).combine_chunks().to_struct_array()
@@ -133,21 +145,24 @@ def _prepared(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     keys = _asset_keys(items)
     for item in items:
         document = {
-            name: value
-            for name, value in item.items()
-            if name in _PLAIN or (name == "bbox" and isinstance(value, list))
+            name: value for name, value in item.items() if isinstance(value, _TYPES.get(name, ()))
         }
         stated = properties(item)
         if not _UNLIFTED.isdisjoint(stated):
             stated = {name: value for name, value in stated.items() if name not in _UNLIFTED}
         document["properties"] = stated
         found = _assets(item)
-        if keys is not None:
-            found = {key: asset for key, asset in found.items() if key in keys}
-            document["assets"] = found
-        if any(_PROJECTED in asset for asset in found.values() if type(asset) is dict):
-            document["assets"] = {key: _hexed(asset) for key, asset in found.items()}
+        if keys is not None or any(_is_special(asset) for asset in found.values()):
+            document["assets"] = {
+                key: _hexed(asset)
+                for key, asset in found.items()
+                if isinstance(asset, Mapping) and (keys is None or key in keys)
+            }
         yield document
+
+
+def _is_special(asset: object) -> bool:
+    return type(asset) is not dict or _PROJECTED in asset
 
 
 def _asset_keys(items: Sequence[Item]) -> frozenset[str] | None:
@@ -168,8 +183,9 @@ def _assets(item: Item) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _hexed(asset: object) -> object:
-    if not isinstance(asset, Mapping) or _PROJECTED not in asset:
+def _hexed(asset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The asset with its projected geometry as text, which `_with_wkb` makes binary."""
+    if _PROJECTED not in asset:
         return asset
     (geometry,) = from_geojson([asset[_PROJECTED]])
     return {**asset, _PROJECTED: None if geometry is None else shapely.to_wkb(geometry, hex=True)}
@@ -188,41 +204,43 @@ def _lifted(raw: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 def _timestamps(column: pa.ChunkedArray) -> pa.Array:
     try:
-        return column.cast(_TIMESTAMP)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.array([parse_datetime(value) for value in column.to_pylist()], _TIMESTAMP)
+        if pa.types.is_string(column.type):
+            return column.cast(_TIMESTAMP)
+    except pa.ArrowInvalid:
+        pass  # one is spelled in a way that Arrow does not read
+    return pa.array([parse_datetime(value) for value in column.to_pylist()], _TIMESTAMP)
 
 
-def _spelled(column: pa.ChunkedArray, spelling: list[str] | None) -> pa.ChunkedArray:
-    if not pa.types.is_timestamp(column.type):
-        return column
+def _spelled(column: pa.ChunkedArray, spelling: list[str] | None) -> pa.Array:
+    whole = column.combine_chunks()
+    if not pa.types.is_timestamp(whole.type):
+        return whole
     unit, zone = spelling or ["us", "Z"]
-    text = pc.strftime(column.cast(pa.timestamp(unit, tz="UTC"), safe=False), format=_ISO)
+    text = pc.strftime(whole.cast(pa.timestamp(unit, tz="UTC"), safe=False), format=_ISO)
     return pc.binary_join_element_wise(text, pa.scalar(zone), "")
 
 
-def _with_wkb(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Assets whose `proj:geometry` is WKB, as other readers of stac-geoparquet expect."""
-    if not any(_PROJECTED in [f.name for f in asset.type] for asset in column.type):
+def _with_wkb(column: pa.ChunkedArray) -> pa.Array | None:
+    """The assets with their projected geometries as WKB or without them; None if none is left."""
+    if not any(_PROJECTED in _names(asset.type) for asset in column.type):
         return column
-    assets_ = column.combine_chunks()
-    rebuilt = []
-    for field, asset in zip(column.type, _fields(assets_), strict=True):
-        children = {
-            child.name: values for child, values in zip(field.type, _fields(asset), strict=True)
-        }
-        if _PROJECTED in children:
-            wkb = [_unhexed(text) for text in children[_PROJECTED].to_pylist()]
+    whole = column.combine_chunks()
+    found = zip(_names(column.type), map(_asset_with_wkb, _fields(whole)), strict=True)
+    rebuilt = {name: asset for name, asset in found if asset is not None}
+    return _struct(rebuilt, whole.is_null()) if rebuilt else None
+
+
+def _asset_with_wkb(asset: pa.StructArray) -> pa.Array | None:
+    children = dict(zip(_names(asset.type), _fields(asset), strict=True))
+    if _PROJECTED in children:
+        wkb = [_unhexed(text) for text in children.pop(_PROJECTED).to_pylist()]
+        if None not in wkb:
             children[_PROJECTED] = pa.array(wkb, pa.binary())
-        rebuilt.append(
-            pa.StructArray.from_arrays(
-                list(children.values()), names=list(children), mask=asset.is_null()
-            )
-        )
-    names = [field.name for field in column.type]
-    return pa.chunked_array(
-        [pa.StructArray.from_arrays(rebuilt, names=names, mask=assets_.is_null())]
-    )
+    return _struct(children, asset.is_null()) if children else None
+
+
+def _names(kind: pa.StructType) -> list[str]:
+    return [field.name for field in kind]
 
 
 def _fields(array: pa.StructArray) -> list[pa.Array]:
@@ -236,7 +254,5 @@ def _unhexed(text: object) -> bytes | None:
         return None
 
 
-def _struct(columns: Sequence[pa.ChunkedArray], names: Sequence[str]) -> pa.Array:
-    arrays = [column.combine_chunks() for column in columns]
-    arrays = [a.combine_chunks() if isinstance(a, pa.ChunkedArray) else a for a in arrays]
-    return pa.StructArray.from_arrays(arrays, names=list(names))
+def _struct(children: Mapping[str, pa.Array], mask: pa.Array | None = None) -> pa.StructArray:
+    return pa.StructArray.from_arrays(list(children.values()), names=list(children), mask=mask)
