@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ _CREATION = {
     "bigtiff": "IF_SAFER",
 }
 _SHA256_MULTIHASH = "1220"  # code of sha2-256, then its length in bytes
-_HASHED_AT_ONCE = 1 << 20
 
 type Map = NDArray[np.float32]
 
@@ -136,6 +135,11 @@ def statistics_of(values: Map) -> Statistics:
     )
 
 
+def multihash(content: bytes) -> str:
+    """SHA-256 as a hexadecimal multihash, as in `file:checksum`."""
+    return _SHA256_MULTIHASH + hashlib.sha256(content).hexdigest()
+
+
 def _check(bands: Mapping[str, Map], grid: Grid, nodata: float) -> None:
     if not bands:
         raise ConfigurationError("a COG needs at least one band")
@@ -202,13 +206,5 @@ def _verify(path: Path, bands: Mapping[str, Map], grid: Grid, nodata: float) -> 
 
 
 def _checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    for part in _parts(path):
-        digest.update(part)
-    return f"{_SHA256_MULTIHASH}{digest.hexdigest()}"
-
-
-def _parts(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while part := file.read(_HASHED_AT_ONCE):
-            yield part
+        return _SHA256_MULTIHASH + hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from pystac.validation import JsonSchemaSTACValidator
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import SIGNATURE
-from geostack_dagster.domain.item import Item, item_id, moment
+from geostack_dagster.domain.item import Item, item_id, moment, parse_datetime, properties
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.publish.cog import MEDIA_TYPE, BandText, CogReport
@@ -55,6 +55,22 @@ class Origin:
     """How it was made, in a sentence or two."""
     software: Mapping[str, str] = field(default_factory=software_versions)
 
+    def check_unsigned(self) -> None:
+        """Refuse to be published with a signature in any text that would be written.
+
+        Raises:
+            IntegrityError: Naming the member, not the signature.
+        """
+        check_unsigned(
+            {
+                "id": self.item_id,
+                "fingerprint": self.fingerprint,
+                "lineage": self.lineage,
+                "software": self.software,
+                "derived_from": [self_href(source) or "" for source in self.sources],
+            }
+        )
+
     @property
     def item_id(self) -> str:
         """Id of the Item: the same for every publication of the same partition."""
@@ -62,10 +78,10 @@ class Origin:
         return f"{place.pipeline}-{self.product}-{place.aoi}-{place.date}"
 
 
-def product_item(
-    origin: Origin, grid: Grid, assets: Mapping[str, pystac.Asset], *, created: datetime
-) -> dict[str, Any]:
+def product_item(origin: Origin, grid: Grid, assets: Mapping[str, pystac.Asset]) -> dict[str, Any]:
     """The Item as JSON, valid against the STAC core schemas and free of signatures.
+
+    It has no time stamps yet, so that equal products give equal Items; `stamped` adds them.
 
     Asset hrefs stay as they are given: relative ones keep the folder portable. Source Items are
     linked as `derived_from` by their self hrefs, and named in `geostack:sources` whether they
@@ -83,7 +99,7 @@ def product_item(
         datetime=first if last - first < _ONE_PASS else None,
         start_datetime=first,
         end_datetime=last,
-        properties=_properties(origin, grid, created),
+        properties=_properties(origin, grid),
         stac_extensions=list(EXTENSIONS),
     )
     for key, asset in assets.items():
@@ -141,6 +157,17 @@ def encoded(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def stamped(
+    document: Mapping[str, Any], now: datetime, previous: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The Item with `updated` now, and `created` then or as the previous Item has it."""
+    stamp = pystac.utils.datetime_to_str(now.astimezone(UTC), timespec="seconds")
+    created = properties(previous or {}).get("created")
+    known = created if parse_datetime(created) is not None else stamp
+    stamps = {"created": known, "updated": stamp}
+    return {**document, "properties": {**document["properties"], **stamps}}
+
+
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two Items differ at most in when they were created and updated."""
     return _lasting(one) == _lasting(other)
@@ -169,12 +196,9 @@ def check_unsigned(document: Mapping[str, Any]) -> None:
             )
 
 
-def _properties(origin: Origin, grid: Grid, created: datetime) -> dict[str, Any]:
-    stamp = pystac.utils.datetime_to_str(created.astimezone(UTC), timespec="seconds")
+def _properties(origin: Origin, grid: Grid) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": f"{origin.product} of {origin.partition.aoi}, {origin.partition.date}",
-        "created": stamp,
-        "updated": stamp,
         "gsd": round(pixel_size_m(grid)[1], 3),
         "processing:software": dict(sorted(origin.software.items())),
         "processing:facility": "geostack_dagster",

@@ -128,13 +128,14 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except NotFoundError as error:
         raise FileNotFoundError(shown) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
+    except (PermissionDeniedError, UnauthenticatedError):
         raise RejectedCredentialError(
             f"the object store refused the credential of the environment for {shown}; check the "
             "variables of its scheme (AWS_*, AZURE_STORAGE_*, GOOGLE_*)"
-        ) from error
+        ) from None
     except BaseError as error:
-        raise ServiceError(f"{shown} was not taken or given: {redact(str(error))[:500]}") from error
+        said = redact(str(error)).partition("\n")[0]  # what follows is a dump of the request
+        raise ServiceError(f"{shown} was not taken or given: {said}") from None
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Files appear whole, on disk, through fsspec and in a bucket; failures leave what was there."""
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from geostack_dagster.errors import RejectedCredentialError
+from geostack_dagster.publish.storage import delete, read_bytes, staged, write_bytes
+
+
+def write_half(url: str) -> None:
+    with staged(url) as path:
+        path.write_bytes(b"half")
+        message = "disk full"
+        raise OSError(message)
+
+
+@pytest.fixture(params=["path", "file", "memory", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        request.getfixturevalue("bucket")
+    if request.param == "memory":
+        fsspec.filesystem("memory").store.clear()
+    return {
+        "path": f"{tmp_path}/with space",
+        "file": f"{tmp_path.as_uri()}/with%20space",
+        "memory": "memory://published/deep",
+        "s3": "s3://bucket/deep/er",
+    }[request.param]
+
+
+def test_what_is_written_is_read_and_can_be_replaced_and_deleted(folder: str) -> None:
+    url = f"{folder}/a.json"
+    assert read_bytes(url) is None
+    delete(url)
+    write_bytes(url, b"one")
+    assert read_bytes(url) == b"one"
+    write_bytes(url, b"another")
+    assert read_bytes(url) == b"another"
+    delete(url)
+    assert read_bytes(url) is None
+
+
+def test_a_failure_while_staging_keeps_the_old_file_and_leaves_no_part(folder: str) -> None:
+    url = f"{folder}/a.tif"
+    write_bytes(url, b"old")
+    with pytest.raises(OSError, match="disk full"):
+        write_half(url)
+    assert read_bytes(url) == b"old"
+
+
+def test_nothing_but_the_file_is_left_on_disk(tmp_path: Path) -> None:
+    write_bytes(f"{tmp_path}/x/a.txt", b"1")
+    with pytest.raises(OSError, match="disk full"):
+        write_half(f"{tmp_path}/x/b.txt")
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.txt"]
+
+
+def test_a_refused_credential_is_named_without_its_value(bucket: Any) -> None:
+    bucket.refuse = True
+    with pytest.raises(RejectedCredentialError, match=r"AWS_\*") as caught:
+        write_bytes("s3://bucket/a.txt", b"1")
+    assert "never shown" not in str(caught.value)
+    with pytest.raises(RejectedCredentialError):
+        read_bytes("s3://bucket/a.txt")
