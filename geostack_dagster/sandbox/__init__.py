@@ -1,1 +1,11 @@
-"""Twins of the providers on loopback, and the synthetic world they serve."""
+"""Twins of the providers on loopback, and the synthetic world they serve.
+
+    with Sandbox() as sandbox:
+        subprocess.run(command, env=os.environ | sandbox.environment)
+
+Production code never knows: it sees a proxy and a certificate bundle in its environment.
+"""
+
+from geostack_dagster.sandbox.sandbox import AOIS, Sandbox, run, up
+
+__all__ = ["AOIS", "Sandbox", "run", "up"]

@@ -1,0 +1,174 @@
+"""One provider's holdings: the catalogue it searches and the objects its Items point to."""
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from geostack_dagster.domain.hrefs import locate
+from geostack_dagster.domain.item import (
+    Asset,
+    Item,
+    assets,
+    item_id,
+    moment,
+    parse_datetime,
+    properties,
+)
+from geostack_dagster.errors import IntegrityError
+from geostack_dagster.sandbox import s3
+from geostack_dagster.sandbox.blob import HOST_SUFFIX
+from geostack_dagster.sandbox.catalogue import Catalogue, Key
+from geostack_dagster.sandbox.cog import Window
+from geostack_dagster.sandbox.objects import (
+    Document,
+    Stored,
+    TileRenderer,
+    Vault,
+    cog_object,
+)
+from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
+from geostack_dagster.sandbox.world import World
+
+_TILE = {"blob": 512, "s3": 1024}
+_THUMBNAIL_STEP = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an asset lies in the stores."""
+
+    store: str
+    container: str
+    key: str
+
+
+class Archive:
+    """Publishes Items with their objects, and takes them back."""
+
+    def __init__(self, vault: Vault, renderer: TileRenderer, world: World) -> None:
+        self.catalogue = Catalogue()
+        self._vault = vault
+        self._renderer = renderer
+        self._world = world
+
+    def publish(self, items: Iterable[Item]) -> None:
+        """Add Items and whatever of their assets the world can render."""
+        for item in items:
+            self.catalogue.publish([item])
+            for key, asset in assets(item).items():
+                place = place_of(asset)
+                if place is not None:
+                    self._vault.put(place.store, place.container, place.key, self._maker(item, key))
+
+    def withdraw(self, key: Key) -> Item:
+        """Take an Item and its objects away.
+
+        Raises:
+            KeyError: If there is no such Item.
+        """
+        item = self.catalogue.withdraw(key)
+        for asset in assets(item).values():
+            place = place_of(asset)
+            if place is not None:
+                self._vault.remove(place.store, place.container, place.key)
+        return item
+
+    def unrenderable(self, item: Item) -> Iterator[tuple[str, str]]:
+        """Asset keys that lie on a twin and have no pixels, with the reason."""
+        for key, asset in assets(item).items():
+            if place_of(asset) is None or not _is_image(asset):
+                continue
+            try:
+                layer_of(item, key, self._world)
+            except (UnrenderableError, IntegrityError) as error:
+                yield key, str(error)
+
+    def _maker(self, item: Item, key: str) -> Any:
+        @cache
+        def make() -> Stored | None:
+            asset = assets(item)[key]
+            if not _is_image(asset):
+                return self._document(item, asset)
+            try:
+                layer = layer_of(item, key, self._world)
+            except (UnrenderableError, IntegrityError):
+                return None
+            place = place_of(asset)
+            spec = layer.spec
+            tile = _TILE[place.store if place else "blob"]
+            name = f"{item_id(item)}|{asset['href']}"
+            return cog_object(name, spec.tiled(tile), layer, self._renderer, _stored_at(item))
+
+        return make
+
+    def _document(self, item: Item, asset: Asset) -> Document | None:
+        media = str(asset.get("type") or "application/octet-stream")
+        if media == "image/jp2":
+            return None
+        if media in ("image/jpeg", "image/png"):
+            return Document(lambda: self._picture(item, media), _stored_at(item), media)
+        return Document(lambda: _metadata(item, media), _stored_at(item), media)
+
+    def _picture(self, item: Item, media: str) -> bytes:
+        """A small true-colour picture, from the item's true-colour image."""
+        from PIL import Image
+
+        pixels = np.zeros((1, 1, 3), np.uint8)
+        if "visual" in assets(item):
+            layer = layer_of(item, "visual", self._world)
+            height, width = (size // _THUMBNAIL_STEP for size in layer.spec.shape)
+            pixels = layer(
+                Window(step=_THUMBNAIL_STEP, row=0, column=0, height=height, width=width)
+            ).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG" if media == "image/jpeg" else "PNG")
+        return buffer.getvalue()
+
+
+def place_of(asset: Asset) -> Place | None:
+    """Where an asset lies; None when it is not on a store that has a twin."""
+    where = locate(str(asset.get("href")))
+    if where.scheme == "s3":
+        return Place("s3", where.host, where.key) if where.host in s3.BUCKETS else None
+    if where.scheme != "https":
+        return None
+    if where.host.endswith(HOST_SUFFIX):
+        container, _, key = where.key.partition("/")
+        return Place("blob", f"{where.host.removesuffix(HOST_SUFFIX)}/{container}", key)
+    host = s3.HOST.fullmatch(where.host)
+    if host is None:
+        return None
+    bucket, _, key = where.key.partition("/")
+    if host["bucket"] is not None:
+        bucket, key = host["bucket"], where.key
+    return Place("s3", bucket, key) if bucket in s3.BUCKETS else None
+
+
+def _is_image(asset: Asset) -> bool:
+    return "tiff" in str(asset.get("type"))
+
+
+def _stored_at(item: Item) -> datetime:
+    stated = properties(item)
+    for name in ("updated", "created", "s2:generation_time"):
+        found = parse_datetime(stated.get(name))
+        if found is not None:
+            return found
+    try:
+        return moment(item)
+    except IntegrityError:
+        return datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def _metadata(item: Item, media: str) -> bytes:
+    """What the sandbox has instead of the archive's metadata files."""
+    facts = {"item": item_id(item), "note": "made by the sandbox"}
+    if "json" in media:
+        return json.dumps(facts).encode()
+    return f"<?xml version='1.0'?><Product><Item>{facts['item']}</Item></Product>".encode()

@@ -1,0 +1,84 @@
+"""What a test or a benchmark does to a running sandbox, and what it reads from it."""
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError
+
+from geostack_dagster.domain.item import Item
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.sandbox.faults import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Changes a running sandbox and reads what happened in it."""
+
+    url: str
+
+    def fault(self, **rule: Any) -> None:
+        """Add a fault rule; see `faults.Fault` for the fields."""
+        self._ask("POST", "/faults", Fault(**rule).to_json())
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The rules with the number of requests each has taken."""
+        found: list[dict[str, Any]] = self._ask("GET", "/faults")
+        return found
+
+    def clear_faults(self) -> None:
+        """Forget all rules."""
+        self._ask("DELETE", "/faults")
+
+    def log(self, host: str | None = None) -> list[dict[str, Any]]:
+        """Requests so far, those to one host if given."""
+        return [entry for entry in self._ask("GET", "/log") if host in (None, entry["host"])]
+
+    def clear_log(self) -> None:
+        """Forget the requests so far."""
+        self._ask("DELETE", "/log")
+
+    def listed(self) -> list[dict[str, str]]:
+        """Archive, collection and id of every Item in the catalogues."""
+        found: list[dict[str, str]] = self._ask("GET", "/items")["listed"]
+        return found
+
+    def pending(self) -> list[dict[str, str]]:
+        """Archive and id of every Item held back."""
+        found: list[dict[str, str]] = self._ask("GET", "/items")["pending"]
+        return found
+
+    def publish(self, archive: str, items: Sequence[Item]) -> None:
+        """Add Items to a catalogue; pixels follow from what they state."""
+        self._ask("POST", "/items", {"archive": archive, "items": list(items)})
+
+    def arrive(self, item_id: str) -> None:
+        """Let in an Item that is held back."""
+        self._ask("POST", "/items/arrive", {"id": item_id})
+
+    def withdraw(self, item_id: str) -> None:
+        """Take an Item and its pixels away."""
+        self._ask("POST", "/items/withdraw", {"id": item_id})
+
+    def reprocess(self, item_id: str, baseline: str | None = None) -> str:
+        """Process a synthetic acquisition anew; returns the id of the new Item."""
+        body = {"id": item_id, "baseline": baseline}
+        return str(self._ask("POST", "/items/reprocess", body)["result"])
+
+    def set_token_lifetime(self, lifetime_s: float) -> None:
+        """How long tokens live that are made from now on."""
+        self._ask("POST", "/tokens", {"lifetime_s": lifetime_s})
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json"}, method=method
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(request, timeout=60) as response:
+                return json.load(response)
+        except HTTPError as error:
+            with error:
+                raise ConfigurationError(json.load(error)["error"]) from error

@@ -1,0 +1,192 @@
+"""What the object stores hold: virtual COGs and small documents, read by byte range."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from geostack_dagster.sandbox import cog
+from geostack_dagster.sandbox.cache import ByteCache
+from geostack_dagster.sandbox.cog import Level, Pixels, RasterSpec, VirtualCog, Window
+
+_BLOCK = 512  # tiles are painted in blocks of this size, so that all tile sizes share the cache
+_WORKERS = 2
+
+
+class Stored(Protocol):
+    """An object of a store."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """Media type."""
+        ...
+
+    @property
+    def modified(self) -> datetime:
+        """When it was stored."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """Hex digest that changes with the content."""
+        ...
+
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Bytes start..stop in pieces."""
+        ...
+
+
+class TileRenderer:
+    """Encoded tiles of all COGs: rendered on worker threads, kept up to a number of bytes."""
+
+    def __init__(self, cache_bytes: int) -> None:
+        self._tiles = ByteCache[tuple[str, int, int], bytes](cache_bytes, len)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="tiles")
+
+    async def tile(self, name: str, level: Level, index: int, paint: cog.Painter) -> bytes:
+        """One encoded tile of the COG called `name`."""
+        key = (name, level.step, index)
+        found = self._tiles.peek(key)
+        if found is not None:
+            return found
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._workers,
+            lambda: self._tiles.get(key, lambda: cog.encode(_painted(level.window(index), paint))),
+        )
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CogObject:
+    """A virtual COG whose tiles a renderer paints."""
+
+    name: str
+    layout: VirtualCog
+    paint: cog.Painter
+    renderer: TileRenderer
+    modified: datetime
+    content_type: str = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.layout.size
+
+    @property
+    def etag(self) -> str:
+        """Digest of the name: the pixels are a function of it."""
+        return hashlib.md5(f"{self.name}|{self.size}".encode()).hexdigest()
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Bytes start..stop, tile by tile."""
+        for level, index, part in self.layout.pieces(start, stop):
+            if level is None:
+                yield memoryview(self.layout.header)[part]
+            else:
+                tile = await self.renderer.tile(self.name, level, index, self.paint)
+                yield memoryview(tile)[part]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small object, made when it is first asked for."""
+
+    make: Callable[[], bytes]
+    modified: datetime
+    content_type: str
+    _made: list[bytes] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        """All bytes."""
+        if not self._made:
+            self._made.append(self.make())
+        return self._made[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.body)
+
+    @property
+    def etag(self) -> str:
+        """MD5 of the content."""
+        return hashlib.md5(self.body).hexdigest()
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Bytes start..stop."""
+        yield memoryview(self.body)[start:stop]
+
+
+class Vault:
+    """All objects by store, container and key; `store` is `blob` or `s3`."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], dict[str, Callable[[], Stored | None]]] = {}
+
+    def put(self, store: str, container: str, key: str, make: Callable[[], Stored | None]) -> None:
+        """Add an object, made when it is first asked for."""
+        self._held.setdefault((store, container), {})[key] = make
+
+    def remove(self, store: str, container: str, key: str) -> None:
+        """Take an object away."""
+        self._held.get((store, container), {}).pop(key, None)
+
+    def has_container(self, store: str, container: str) -> bool:
+        """Whether a container or bucket exists."""
+        return (store, container) in self._held
+
+    def find(self, store: str, container: str, key: str) -> Stored | None:
+        """An object."""
+        make = self._held.get((store, container), {}).get(key)
+        return None if make is None else make()
+
+    def keys(self, store: str, container: str, prefix: str) -> list[str]:
+        """Keys with a prefix, in order."""
+        held = self._held.get((store, container), {})
+        return sorted(key for key in held if key.startswith(prefix))
+
+
+def cog_object(
+    name: str, spec: RasterSpec, paint: cog.Painter, renderer: TileRenderer, modified: datetime
+) -> CogObject:
+    """A COG object with the layout of its specification."""
+    return CogObject(name, VirtualCog(spec), paint, renderer, modified.astimezone(UTC))
+
+
+def _painted(window: Window, paint: cog.Painter) -> Pixels:
+    if window.height <= _BLOCK:
+        return paint(window)
+    rows = [
+        np.concatenate(
+            [
+                paint(
+                    Window(
+                        step=window.step,
+                        row=window.row + row,
+                        column=window.column + column,
+                        height=_BLOCK,
+                        width=_BLOCK,
+                    )
+                )
+                for column in range(0, window.width, _BLOCK)
+            ],
+            axis=1,
+        )
+        for row in range(0, window.height, _BLOCK)
+    ]
+    return np.concatenate(rows)

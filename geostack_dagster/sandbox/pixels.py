@@ -1,0 +1,282 @@
+"""Pixels of an Item's assets: the world seen through what the Item states about them.
+
+Works for Items of our own and for recorded ones: CRS, shape and transform come from the asset,
+the encoding from the archive's facts (`encoding.py`). What cannot be rendered is refused with a
+reason, never guessed.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
+
+from geostack_dagster.domain.hrefs import basename
+from geostack_dagster.domain.item import (
+    Asset,
+    Item,
+    Projection,
+    assets,
+    item_id,
+    moment,
+    number,
+    projection,
+    properties,
+)
+from geostack_dagster.sandbox import noise
+from geostack_dagster.sandbox.cog import Pixels, RasterSpec, Window
+from geostack_dagster.sandbox.encoding import Encoding, encoding_of
+from geostack_dagster.sandbox.sampling import Axes
+from geostack_dagster.sandbox.spectra import WAVELENGTHS_NM
+from geostack_dagster.sandbox.world import World
+
+_LAYER = re.compile(r"(?:^|_)(B\d[\dA]|SCL|AOT|WVP|TCI|PVI|CLD|SNW)(?=[_.])")
+_PREVIEW_M, _PREVIEW_SHAPE = 320.0, (343, 343)
+_TCI_FULL = 0.3558  # reflectance shown as 255 in true-colour images
+_NOISE_TABLE = 1024
+_SNR = 200.0
+_WHOLE_TILE = 0.5  # percentage of nodata below which a footprint is only rounding
+_GREATEST_DN = 65534
+
+
+class UnrenderableError(Exception):
+    """The world has no pixels for this asset; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Facts that all layers of an Item share."""
+
+    world: World
+    moment: datetime
+    seed: int
+    """Of the sensor noise: a reprocessed product differs a little from its predecessor."""
+    footprint: BaseGeometry | None
+    """Where there are data, in the CRS of the layer; None for everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A painter of one asset."""
+
+    spec: RasterSpec
+    scene: Scene
+    paint: Callable[["Layer", Window, Axes], Pixels]
+    wavelength_nm: float = 0.0
+    encoding: Encoding | None = None
+
+    def __call__(self, window: Window) -> Pixels:
+        """Pixels of a window; 0 outside the footprint."""
+        axes = _axes(self.spec, window)
+        inside = _inside(self.scene.footprint, axes)
+        if inside is False:
+            shape: tuple[int, ...] = (window.height, window.width)
+            shape += (self.spec.samples,) if self.spec.samples > 1 else ()
+            return np.zeros(shape, np.uint8 if self.spec.dtype == "uint8" else np.uint16)
+        pixels = self.paint(self, window, axes)
+        if inside is not True:
+            pixels[~inside] = 0
+        return pixels
+
+
+def layer_of(item: Item, key: str, world: World) -> Layer:
+    """The painter of one asset.
+
+    Raises:
+        UnrenderableError: If the asset is no GeoTIFF that the world can fill.
+    """
+    asset = assets(item)[key]
+    if "tiff" not in str(asset.get("type")):
+        raise UnrenderableError(f"media type {asset.get('type')!r} is not a GeoTIFF")
+    found = _LAYER.search(basename(str(asset.get("href"))))
+    name = found.group(1) if found else None
+    projected = _preview_projection(item) if name == "PVI" else projection(item, asset)
+    code = _crs(projected)
+    scene = Scene(
+        world=world,
+        moment=moment(item),
+        seed=noise.seed_of(item_id(item), key),
+        footprint=_footprint(item, code),
+    )
+    return _layer(item, asset, name, (projected, code, scene))
+
+
+def _layer(
+    item: Item, asset: Asset, name: str | None, place: tuple[Projection, CRS, Scene]
+) -> Layer:
+    projected, code, scene = place
+    wavelength_nm = WAVELENGTHS_NM.get(str(name)) or _stated_wavelength(asset)
+    if name in _SPECIAL:
+        dtype, samples, paint = _SPECIAL[name]
+        return Layer(
+            spec=_spec(projected, code, dtype=dtype, samples=samples), scene=scene, paint=paint
+        )
+    if wavelength_nm is None:
+        raise UnrenderableError("neither a Sentinel-2 layer nor a band with a wavelength")
+    return Layer(
+        spec=_spec(projected, code, dtype="uint16", samples=1),
+        scene=scene,
+        paint=_paint_reflectance,
+        wavelength_nm=wavelength_nm,
+        encoding=encoding_of(item, asset, is_sentinel2=name is not None),
+    )
+
+
+def _paint_reflectance(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    encoding = layer.encoding or Encoding(scale=1e-4, offset=0.0)
+    values = layer.scene.world.sample(axes, layer.wavelength_nm, layer.scene.moment)
+    values = values * _noise(layer.scene.seed, window)
+    values -= np.float32(encoding.offset)
+    values /= np.float32(encoding.scale)
+    np.rint(values, out=values)
+    return np.clip(values, 1, _GREATEST_DN).astype(np.uint16)
+
+
+def _paint_classes(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    return layer.scene.world.classify(axes, layer.scene.moment)
+
+
+def _paint_colour(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    scene = layer.scene
+    bands = [
+        scene.world.sample(axes, WAVELENGTHS_NM[name], scene.moment)
+        for name in ("B04", "B03", "B02")
+    ]
+    shown = np.stack(bands, axis=-1) * np.float32(255 / _TCI_FULL)
+    return np.clip(np.rint(shown), 1, 255).astype(np.uint8)
+
+
+def _paint_cloud(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    return np.rint(layer.scene.world.opacity(axes, layer.scene.moment) * 100).astype(np.uint8)
+
+
+def _paint_column(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    """Aerosol (thickness x 1000) or vapour (cm x 1000): one value a day, more under clouds."""
+    day = 80 + 200 * noise.unit_of("column", layer.spec.origin, layer.scene.moment.date())
+    cloud = layer.scene.world.opacity(axes, layer.scene.moment)
+    return np.rint(np.float32(day) * (1 + cloud)).astype(np.uint16)
+
+
+def _paint_nothing(layer: Layer, window: Window, axes: Axes) -> Pixels:
+    return np.zeros((window.height, window.width), np.uint8)
+
+
+# dtype, samples, painter
+_SPECIAL: dict[str | None, tuple[str, int, Callable[[Layer, Window, Axes], Pixels]]] = {
+    "SCL": ("uint8", 1, _paint_classes),
+    "TCI": ("uint8", 3, _paint_colour),
+    "PVI": ("uint8", 3, _paint_colour),
+    "AOT": ("uint16", 1, _paint_column),
+    "WVP": ("uint16", 1, _paint_column),
+    "CLD": ("uint8", 1, _paint_cloud),
+    "SNW": ("uint8", 1, _paint_nothing),
+}
+
+
+def _noise(seed: int, window: Window) -> NDArray[np.float32]:
+    """Sensor noise as a factor, uniform with standard deviation 1/SNR, by absolute pixel."""
+    values = noise.table(noise.seed_of("sensor"), _NOISE_TABLE)
+    rows = (window.row + np.arange(window.height)) * window.step + window.step // 2
+    columns = (window.column + np.arange(window.width)) * window.step + window.step // 2
+    picked = values[(rows + seed) % _NOISE_TABLE][:, (columns + (seed >> 20)) % _NOISE_TABLE]
+    factor: NDArray[np.float32] = 1 + (picked - np.float32(0.5)) * np.float32(12**0.5 / _SNR)
+    return factor
+
+
+def _axes(spec: RasterSpec, window: Window) -> Axes:
+    (left, top), (width, height), step = spec.origin, spec.pixel, window.step
+    return Axes(
+        crs=f"EPSG:{spec.epsg}",
+        x0=left + (window.column * step + step // 2 + 0.5) * width,
+        y0=top - (window.row * step + step // 2 + 0.5) * height,
+        dx=width * step,
+        dy=-height * step,
+        width=window.width,
+        height=window.height,
+    )
+
+
+def _spec(projected: Projection, code: CRS, *, dtype: str, samples: int) -> RasterSpec:
+    if projected.shape is None or projected.transform is None:
+        raise UnrenderableError("no proj:shape or proj:transform is stated")
+    a, b, c, d, e, f = projected.transform
+    if b or d or a <= 0 or e >= 0:
+        raise UnrenderableError(f"transform {projected.transform} is not north-up")
+    epsg = code.to_epsg()
+    if epsg is None:
+        raise UnrenderableError("the CRS has no EPSG code")
+    return RasterSpec(
+        epsg=epsg,
+        geographic=code.is_geographic,
+        origin=(c, f),
+        pixel=(a, -e),
+        shape=projected.shape,
+        dtype=dtype,
+        samples=samples,
+    )
+
+
+def _crs(projected: Projection) -> CRS:
+    if projected.crs is None:
+        raise UnrenderableError("no proj:code or proj:epsg is stated")
+    try:
+        return CRS.from_user_input(projected.crs)
+    except CRSError as error:
+        raise UnrenderableError(f"unknown CRS {projected.crs[:40]!r}") from error
+
+
+def _preview_projection(item: Item) -> Projection:
+    """Previews state no projection; they cover the tile with 320 m pixels."""
+    for asset in assets(item).values():
+        known = projection(item, asset)
+        if known.transform is not None and known.shape not in (None, _PREVIEW_SHAPE):
+            _, _, left, _, _, top = known.transform
+            transform = (_PREVIEW_M, 0.0, left, 0.0, -_PREVIEW_M, top)
+            return Projection(crs=known.crs, shape=_PREVIEW_SHAPE, transform=transform)
+    raise UnrenderableError("no asset states where the tile lies")
+
+
+def _stated_wavelength(asset: Asset) -> float | None:
+    """Centre wavelength [nm] of an asset that holds one optical band."""
+    bands: Any = asset.get("eo:bands")
+    if not isinstance(bands, list) or len(bands) != 1 or not isinstance(bands[0], dict):
+        return None
+    micrometres = number(bands[0].get("center_wavelength"))
+    thermal = 3.0
+    return micrometres * 1000 if micrometres is not None and micrometres < thermal else None
+
+
+def _footprint(item: Item, code: CRS) -> BaseGeometry | None:
+    missing = number(properties(item).get("s2:nodata_pixel_percentage")) or 0.0
+    geometry = item.get("geometry")
+    if missing < _WHOLE_TILE or not isinstance(geometry, dict):
+        return None
+    shape = shapely.segmentize(shapely.from_geojson(json.dumps(geometry)), 0.02)
+    project = Transformer.from_crs("EPSG:4326", code, always_xy=True).transform
+    footprint = shapely.transform(
+        shape, lambda degrees: np.column_stack(project(degrees[:, 0], degrees[:, 1]))
+    )
+    shapely.prepare(footprint)
+    return footprint
+
+
+def _inside(footprint: BaseGeometry | None, axes: Axes) -> "bool | NDArray[np.bool_]":
+    if footprint is None:
+        return True
+    sites = axes.sites()
+    window = shapely.box(sites.x[0], sites.y[-1], sites.x[-1], sites.y[0])
+    if footprint.contains(window):
+        return True
+    if not footprint.intersects(window):
+        return False
+    x, y = np.meshgrid(sites.x, sites.y)
+    within: NDArray[np.bool_] = shapely.contains_xy(footprint, x, y)
+    return within

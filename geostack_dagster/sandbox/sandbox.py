@@ -1,0 +1,152 @@
+"""Start and stop the sandbox, and say what a client needs to know to be in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from geostack_dagster.errors import ServiceError
+from geostack_dagster.sandbox.control import Control
+
+AOIS = Path(__file__).parent / "aois"
+"""Folder of the AOIs that the synthetic scenes cover."""
+_TOKEN_LIFETIME_S = 45 * 60
+_TILE_CACHE_BYTES = 384 << 20
+_STOP_S = 5
+_LOCAL = "127.0.0.1,localhost,::1"
+_CA_VARIABLES = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GDAL_CURL_CA_BUNDLE",  # the one that rasterio's wheels heed
+    "PROJ_CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",  # OpenSSL, httpx, obstore and rustac
+    "AWS_CA_BUNDLE",
+)
+
+
+class Sandbox:
+    """Twins of the providers in a child process; a context manager.
+
+    Production code needs nothing but `environment` to be inside.
+    """
+
+    def __init__(
+        self,
+        items: Path | Sequence[Path] | None = None,
+        *,
+        token_lifetime_s: float = _TOKEN_LIFETIME_S,
+        tile_cache_bytes: int = _TILE_CACHE_BYTES,
+    ) -> None:
+        folders = [items] if isinstance(items, Path) else list(items or ())
+        self._settings = {
+            "items": [str(folder.resolve()) for folder in folders],
+            "token_lifetime_s": token_lifetime_s,
+            "tile_cache_bytes": tile_cache_bytes,
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self._ready: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Start; returns when the twins answer.
+
+        Raises:
+            ServiceError: If the child process does not come up.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-m", "geostack_dagster.sandbox.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_outside(os.environ),
+            start_new_session=True,  # Ctrl-C reaches the parent, which then stops the child
+        )
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):  # the empty answer below says it
+            process.stdin.write(json.dumps(self._settings) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            self.__exit__(None, None, None)
+            raise ServiceError("the sandbox did not start; its messages are above")
+        self._ready = json.loads(line)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the child process."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None and not process.stdin.closed:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that put a process into the sandbox."""
+        proxy, bundle = self._ready["proxy"], self._ready["bundle"]
+        proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), proxy)
+        return {
+            **proxies,
+            "NO_PROXY": _LOCAL,
+            "no_proxy": _LOCAL,
+            **dict.fromkeys(_CA_VARIABLES, bundle),
+            "PROJ_NETWORK": "OFF",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def control(self) -> Control:
+        """Faults, log, arrivals."""
+        return Control(self._ready["control"])
+
+
+def run(command: Sequence[str], *, items: Path | Sequence[Path] | None = None) -> int:
+    """Run a command inside a sandbox of its own; returns its exit code."""
+    with Sandbox(items) as sandbox:
+        try:
+            return subprocess.run(
+                list(command), env={**os.environ, **sandbox.environment}, check=False
+            ).returncode
+        except FileNotFoundError:
+            print(f"command not found: {command[0]}", file=sys.stderr)  # noqa: T201
+            return 127
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+
+
+def up(*, items: Path | Sequence[Path] | None = None) -> None:
+    """Keep a sandbox running until Ctrl-C; prints its environment as shell exports."""
+    with Sandbox(items) as sandbox:
+        for name, value in sandbox.environment.items():
+            print(f"export {name}={value}")  # noqa: T201
+        print(f"# control endpoint: {sandbox.control.url}", flush=True)  # noqa: T201
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            return
+
+
+def _outside(environment: "os._Environ[str]") -> dict[str, str]:
+    """The environment without a sandbox that this process may itself be in."""
+    dropped = {"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", *_CA_VARIABLES}
+    return {name: value for name, value in environment.items() if name not in dropped}

@@ -1,0 +1,118 @@
+"""The catalogue the world offers: two tiles, nine overpasses, two archives, and their troubles.
+
+=============  ============================================================================
+2024-06-08     20HNJ: swath edge through the AOI, nodata west of it
+2024-06-13     Planetary Computer, 32TMT: baseline 02.12, without the offset of 1000
+2024-06-18     mostly cloudy
+2024-06-23     Earth Search, 32TMT: `_0_` (02.14) and `_1_` (05.10) of one acquisition
+2024-07-13     late: in no catalogue until it arrives
+=============  ============================================================================
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from geostack_dagster.domain.item import Item
+from geostack_dagster.sandbox.acquisition import Acquisition, Processing, Tile
+from geostack_dagster.sandbox.earth_search_items import earth_search_item
+from geostack_dagster.sandbox.planetary_items import planetary_item
+from geostack_dagster.sandbox.world import World
+
+EMMENTAL = Tile(
+    name="32TMT",
+    epsg=32632,
+    origin=(399960.0, 5300040.0),
+    relative_orbit=108,
+    datatake=timedelta(hours=10, minutes=30, seconds=21),
+    datastrip_delay=timedelta(minutes=1, seconds=49),
+    sensing_delay=timedelta(minutes=7, seconds=18, milliseconds=586),
+)
+RIO_CUARTO = Tile(
+    name="20HNJ",
+    epsg=32720,
+    origin=(499980.0, 6400000.0),
+    relative_orbit=67,
+    datatake=timedelta(hours=13, minutes=57, seconds=1),
+    datastrip_delay=timedelta(minutes=9, seconds=35),
+    sensing_delay=timedelta(minutes=14, seconds=51, milliseconds=463),
+)
+_FIRST = date(2024, 6, 3)
+_REVISIT = timedelta(days=5)
+_OVERPASSES = 9
+_LATE = date(2024, 7, 13)
+_OLD_BASELINE = date(2024, 6, 13)
+_DUPLICATED = date(2024, 6, 23)
+_CUT = date(2024, 6, 8)
+# Ground seen east of a swath edge; as of the recorded pass of 2024-03-11 over 20HNJ.
+_SWATH = (
+    (-62.51540735, -32.5364306),
+    (-62.81751703, -33.52764405),
+    (-61.81785594, -33.52213684),
+    (-61.83100326, -32.53193088),
+    (-62.51540735, -32.5364306),
+)
+_NOMINAL = Processing(baseline="05.10", delay=timedelta(hours=4, minutes=27, seconds=40))
+_ESRI = Processing(baseline="02.12", delay=timedelta(days=50, hours=22))
+_FIRST_RUN = Processing(baseline="02.14", delay=timedelta(hours=2, minutes=50))
+_REPROCESSED = Processing(baseline="05.10", delay=timedelta(days=31), sequence=1)
+_LATER = Processing(baseline="05.11", delay=timedelta(days=200))
+
+type Writer = Callable[[Acquisition, Processing, World], Item]
+_WRITERS: dict[str, Writer] = {
+    "planetary_computer": planetary_item,
+    "earth_search": earth_search_item,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An Item that an archive has or will have."""
+
+    archive: str
+    acquisition: Acquisition
+    processing: Processing
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is held back until it is let in."""
+        return self.acquisition.day == _LATE
+
+    def item(self, world: World) -> Item:
+        """The Item in the archive's dialect."""
+        return _WRITERS[self.archive](self.acquisition, self.processing, world)
+
+    def reprocessed(self, baseline: str | None = None) -> "Offer":
+        """The same acquisition processed anew, numbered after this one."""
+        later = replace(
+            _LATER,
+            baseline=baseline or _LATER.baseline,
+            delay=max(_LATER.delay, self.processing.delay + timedelta(days=30)),
+            sequence=self.processing.sequence + 1,
+        )
+        return replace(self, processing=later)
+
+
+def offers() -> Iterator[Offer]:
+    """Every Item of the synthetic catalogue, oldest first."""
+    for tile in (EMMENTAL, RIO_CUARTO):
+        for number in range(_OVERPASSES):
+            day = _FIRST + number * _REVISIT
+            acquisition = Acquisition(
+                tile=tile,
+                day=day,
+                platform=("S2A", "S2B")[number % 2],
+                cut=_SWATH if (tile, day) == (RIO_CUARTO, _CUT) else (),
+            )
+            for archive in _WRITERS:
+                for processing in _processings(archive, acquisition):
+                    yield Offer(archive=archive, acquisition=acquisition, processing=processing)
+
+
+def _processings(archive: str, acquisition: Acquisition) -> tuple[Processing, ...]:
+    if acquisition.tile == EMMENTAL:
+        if (archive, acquisition.day) == ("planetary_computer", _OLD_BASELINE):
+            return (_ESRI,)
+        if (archive, acquisition.day) == ("earth_search", _DUPLICATED):
+            return (_FIRST_RUN, _REPROCESSED)
+    return (_NOMINAL,)

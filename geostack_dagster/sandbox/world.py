@@ -1,0 +1,162 @@
+"""The synthetic world: surface reflectance and scene class as pure functions of place and time.
+
+Land cover is a smooth random field with mixed edges, vegetation follows the season, clouds and
+their shadows belong to the solar day, so all archives see the same overpass the same way. Nothing
+is stored: any tile, window, overview or grid samples the same world, to the last bit.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.days import solar_day
+from geostack_dagster.domain.grid import Grid, choose_crs
+from geostack_dagster.sandbox import ground, weather
+from geostack_dagster.sandbox.cache import ByteCache
+from geostack_dagster.sandbox.sampling import Axes, Sites, reprojected
+from geostack_dagster.sandbox.spectra import (
+    COVERS,
+    WAVELENGTHS_NM,
+    cloud_reflectance,
+    endmembers,
+)
+
+type Reflectance = NDArray[np.float32]
+
+_PURE = 0.55
+"""Share of a cover above which a classifier is sure of it; else SCL 7, unclassified."""
+_UNCLASSIFIED = 7
+_CACHE_BYTES = 256 << 20
+# Native pixel of each Sentinel-2 layer [m].
+NATIVE_M = {
+    **dict.fromkeys(("B02", "B03", "B04", "B08"), 10),
+    **dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12", "SCL"), 20),
+    **dict.fromkeys(("B01", "B09"), 60),
+}
+_FALSE_NORTHING_M = 10_000_000
+_NORTH, _SOUTH = "EPSG:326", "EPSG:327"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What does not change from day to day over one window."""
+
+    shares: NDArray[np.float32]
+    """Cover shares times brightness, shape (cover, y, x)."""
+    dominant: NDArray[np.uint8]
+    """Cover that fills most of each pixel; len(COVERS) where none does."""
+
+
+class World:
+    """Truth for scoring, and the source of every pixel that the twins serve."""
+
+    def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
+        self._grounds = ByteCache[Axes, _Ground](cache_bytes, lambda held: held.shares.nbytes)
+        self._skies = ByteCache[tuple[Axes, date], weather.Sky | None](
+            cache_bytes // 4, lambda held: 0 if held is None else 2 * held.opacity.nbytes
+        )
+
+    def reflectance(self, band: str, grid: Grid, moment: datetime) -> Reflectance:
+        """What a perfect reader with nearest resampling finds, before noise, shape (y, x).
+
+        A band coarser than the grid is evaluated at the centre of the native Sentinel-2 pixel
+        that holds the grid point. Cloud and shadow are part of the truth.
+        """
+        sites = _native(Axes.of(grid), NATIVE_M[band])
+        sky = weather.sky(sites, _day(sites, moment))
+        return _mixed(sites, _ground(sites), sky, WAVELENGTHS_NM[band], moment)
+
+    def scl(self, grid: Grid, moment: datetime) -> NDArray[np.uint8]:
+        """Scene classes at the native 20 m pixels that hold the grid points, shape (y, x)."""
+        sites = _native(Axes.of(grid), NATIVE_M["SCL"])
+        return _classes(sites, _ground(sites), weather.sky(sites, _day(sites, moment)), moment)
+
+    def sample(self, axes: Axes, wavelength_nm: float, moment: datetime) -> Reflectance:
+        """Reflectance at pixel centres, whatever the native pixel is; for rendering."""
+        sites = axes.sites()
+        return _mixed(sites, self._ground(axes), self._sky(axes, moment), wavelength_nm, moment)
+
+    def classify(self, axes: Axes, moment: datetime) -> NDArray[np.uint8]:
+        """Scene classes at pixel centres; for rendering."""
+        return _classes(axes.sites(), self._ground(axes), self._sky(axes, moment), moment)
+
+    def opacity(self, axes: Axes, moment: datetime) -> Reflectance:
+        """Cloud opacity at pixel centres, 0 to 1; for rendering."""
+        sky = self._sky(axes, moment)
+        return np.zeros((axes.height, axes.width), np.float32) if sky is None else sky.opacity
+
+    def _ground(self, axes: Axes) -> _Ground:
+        return self._grounds.get(axes, lambda: _ground(axes.sites()))
+
+    def _sky(self, axes: Axes, moment: datetime) -> weather.Sky | None:
+        sites = axes.sites()
+        day = _day(sites, moment)
+        return self._skies.get((axes, day), lambda: weather.sky(sites, day))
+
+
+def _mixed(
+    sites: Sites, terrain: _Ground, sky: weather.Sky | None, wavelength_nm: float, moment: datetime
+) -> Reflectance:
+    parts = endmembers(wavelength_nm, _day(sites, moment), south=_is_south(sites))
+    total: Reflectance = terrain.shares[0] * np.float32(parts[0])
+    scratch = np.empty_like(total)
+    for share, part in zip(terrain.shares[1:], parts[1:], strict=True):
+        np.multiply(share, np.float32(part), out=scratch)
+        total += scratch
+    if sky is not None:
+        total *= sky.shade
+        np.subtract(np.float32(cloud_reflectance(wavelength_nm)), total, out=scratch)
+        scratch *= sky.opacity
+        total += scratch
+    return total
+
+
+def _classes(
+    sites: Sites, terrain: _Ground, sky: weather.Sky | None, moment: datetime
+) -> NDArray[np.uint8]:
+    day, south = _day(sites, moment), _is_south(sites)
+    codes = [cover.scene_class(day, south=south) for cover in COVERS]
+    bare = np.array([*codes, _UNCLASSIFIED], np.uint8)[terrain.dominant]
+    return bare if sky is None else sky.classes(bare)
+
+
+def _ground(sites: Sites) -> _Ground:
+    shares = ground.fractions(sites)
+    most, dominant = shares[0].copy(), np.zeros(shares.shape[1:], np.uint8)
+    for index, share in enumerate(shares[1:], 1):
+        dominant[share > most] = index
+        np.maximum(most, share, out=most)
+    dominant[most < _PURE] = len(COVERS)
+    shares = ground.thinned(shares, sites)
+    shares *= ground.texture(sites)
+    return _Ground(shares, dominant)
+
+
+def _native(axes: Axes, pixel_m: float) -> Sites:
+    """Centres of the native pixels that hold each point; their grid starts at the equator."""
+    sites = axes.sites()
+    if not _is_utm(axes.crs):
+        lon, lat = sites.centre_degrees()
+        nearby = AOI.from_bbox("centre", (lon - 0.01, lat - 0.01, lon + 0.01, lat + 0.01))
+        sites = reprojected(axes, choose_crs(nearby))
+    equator = _FALSE_NORTHING_M if sites.crs.startswith(_SOUTH) else 0
+    column = np.floor(sites.x / pixel_m)
+    row = np.floor((equator - sites.y) / pixel_m)  # rows run south, as in the files
+    return Sites(sites.crs, (column + 0.5) * pixel_m, equator - (row + 0.5) * pixel_m)
+
+
+def _is_utm(crs: str) -> bool:
+    return crs.startswith((_NORTH, _SOUTH))
+
+
+def _is_south(sites: Sites) -> bool:
+    if _is_utm(sites.crs):
+        return sites.crs.startswith(_SOUTH)
+    return sites.centre_degrees()[1] < 0
+
+
+def _day(sites: Sites, moment: datetime) -> date:
+    return solar_day(moment, sites.centre_degrees()[0])
