@@ -75,7 +75,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     if len(colours) > 256:
         image: Any = Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
     else:
-        image = Image.fromarray(places.reshape(codes.shape).astype(np.uint8), mode="P")
+        image = Image.frombytes("P", codes.shape[::-1], places.astype(np.uint8).tobytes())
         channels = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=-1)
         image.putpalette(channels.astype(np.uint8).tobytes())
     written = io.BytesIO()
@@ -85,6 +85,6 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def printable(words: str) -> str:
     """The words in the letters that Pillow's own font has: Latin without accents."""
-    plain = unicodedata.normalize("NFKD", words.replace("−", "-").replace("×", "x"))  # noqa: RUF001
+    plain = unicodedata.normalize("NFKD", words.translate({0x2212: "-", 0xD7: "x"}))
     kept = [letter for letter in plain if not unicodedata.combining(letter)]
     return "".join(letter if letter.isascii() or letter in "·°" else "?" for letter in kept)

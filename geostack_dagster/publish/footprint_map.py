@@ -88,11 +88,13 @@ def _count(items: list[Any], footprints: list[list[Ring]]) -> str:
 
 
 def _rings(geometry: Mapping[str, Any] | None) -> Iterator[Ring]:
-    """Outer rings; holes are not worth a line at this size."""
+    """Outer rings; holes are not worth a line at this size, and empty parts do occur."""
     if geometry is None or geometry.get("type") not in ("Polygon", "MultiPolygon"):
         return
     polygons = geometry["coordinates"]
     for polygon in [polygons] if geometry["type"] == "Polygon" else polygons:
+        if not polygon or len(polygon[0]) < 4:
+            continue
         yield np.array([position[:2] for position in polygon[0]], np.float64)
 
 

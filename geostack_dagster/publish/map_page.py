@@ -19,7 +19,7 @@ _MARGIN = 16
 _HEADER, _FOOTER = 60, 64
 _BAR_GAP, _BAR_WIDTH, _BAR_ROOM = 18, 16, 84
 _MAX_MAP_HEIGHT, _MIN_BAR_HEIGHT = 480, 120
-_TICK_ROOM = 40
+_TICK_ROOM = 36
 _NARROWEST_PAGE = 360
 _SCALE_BAR_SHARE = 0.3
 
@@ -100,7 +100,7 @@ class MapPage:
             room=room - used,
             colour=MUTED,
         )
-        place = " · ".join(words for words in (self.caption.aoi, self.caption.date) if words)
+        place = " · ".join(words for words in (self.caption.date, self.caption.aoi) if words)
         page.fitted_text((_MARGIN, 36), place, size=14, room=room)
 
     def _coloured(self, size: tuple[int, int], table: Pixels) -> Pixels:
@@ -119,7 +119,7 @@ class MapPage:
         gradient = table[np.linspace(len(table) - 1, 0, height).round().astype(int)]
         page.paste(np.repeat(gradient[:, None], _BAR_WIDTH, axis=1), (left, top))
         page.frame((left - 1, top - 1, left + _BAR_WIDTH, top + height))
-        wanted = min(max(height // _TICK_ROOM, 3), 9)
+        wanted = min(max(height // _TICK_ROOM, 4), 9)
         step = round_step((high - low) / (wanted - 1))
         decimals = len(f"{step:.9f}".rstrip("0").partition(".")[2])
         for value in ticks(low, high, step):
