@@ -4,6 +4,7 @@
 
     GeostackError
     ├── ConfigurationError (also ValueError)  the ask is wrong; change it, do not retry
+    │   └── UncalibratedError                 emission rates asked of relative enhancements
     ├── CredentialError                       no access; do not retry until the credential changes
     │   ├── MissingCredentialError            nothing was found to try
     │   └── RejectedCredentialError           something was tried and the provider refused it
@@ -28,6 +29,13 @@ class ConfigurationError(GeostackError, ValueError):
     """The ask is wrong: an unknown band, a reversed date range, an AOI off the grid.
 
     Not for what a provider sends: a strange Item is an `IntegrityError`.
+    """
+
+
+class UncalibratedError(ConfigurationError):
+    """An emission rate was asked of an enhancement that is only relative.
+
+    Not for a plume that is too weak to quantify: that is a wide interval, not an error.
     """
 
 

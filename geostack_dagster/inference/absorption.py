@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,7 @@ type Spectrum = Float[np.ndarray, " band"]
 _ENVI_DTYPES = {"4": "f4", "5": "f8"}
 
 
+@runtime_checkable
 class Absorber(Protocol):
     """A model of the radiance that is left under a methane column."""
 

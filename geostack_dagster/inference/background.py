@@ -162,7 +162,8 @@ def _ridge(
 
     def factor(strength: Float64[Array, " x"]) -> Float64[Array, "x band band"]:
         share = strength[:, None, None]
-        return jnp.linalg.cholesky((1.0 - share) * correlation + share * identity)
+        lower: Array = jnp.linalg.cholesky((1.0 - share) * correlation + share * identity)
+        return lower
 
     def failed(state: tuple[Array, Array]) -> Array:
         strength, lower = state

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +75,7 @@ class Flags(NamedTuple):
     fatal: UInt8[Array, " x"]
 
 
+@runtime_checkable
 class ColumnOperator(Hashable, Protocol):
     """A retrieval that treats each column by itself; equal settings share one kernel."""
 

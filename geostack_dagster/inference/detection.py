@@ -1,0 +1,169 @@
+"""Detection of plumes on an enhancement map: smooth, threshold with hysteresis, label, canonically.
+
+Labelling is a property of the whole scene: merge the blocks first, never label one by itself.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, Int32
+from scipy import ndimage
+
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.inference.blocks import Kernel
+
+_TRUNCATE = 4.0  # standard deviations at which the Gaussian ends
+_EIGHT = np.ones((3, 3), bool)
+_CROSS = ndimage.generate_binary_structure(2, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """Settings of the detector."""
+
+    sigma_px: float = 1.5
+    """Of the smoothing; the step that matters most for skill."""
+    core: float = 4.5
+    """Robust standard deviations that start a plume."""
+    grow: float = 2.0
+    """Robust standard deviations down to which it reaches."""
+    minimum_pixels: int = 5
+    minimum_ppm_m: float = 0.0
+    """Largest enhancement a plume must reach somewhere."""
+
+    def __post_init__(self) -> None:
+        if not (self.sigma_px > 0 and self.core >= self.grow > 0 and self.minimum_pixels > 0):
+            raise ConfigurationError(f"{self} cannot detect anything: core >= grow > 0 is needed")
+
+    @property
+    def halo_px(self) -> int:
+        """Pixels around a block that its smoothed values and its opening depend on."""
+        return smoothing_radius(self.sigma_px) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detected:
+    """What was found on a map."""
+
+    labels: Int32[np.ndarray, "y x"]
+    """0, or the number of the plume, in order of first pixel by row and column."""
+    score: Float64[np.ndarray, "y x"]
+    """Smoothed signal in robust standard deviations of the clear background; NaN unobserved."""
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "y x"]:
+        """Pixels of any plume."""
+        return np.asarray(self.labels > 0)
+
+
+def smoothing_radius(sigma_px: float) -> int:
+    """Pixels on either side that a smoothed value depends on."""
+    return int(np.ceil(_TRUNCATE * sigma_px))
+
+
+def smooth(
+    signal: Float[Array, "y x"], valid: Bool[Array, "y x"], sigma_px: float
+) -> Float64[Array, "y x"]:
+    """Normalised convolution G(v m) / G(m) with a Gaussian: gaps neither spread nor darken.
+
+    NaN where no valid pixel is within reach, and where the pixel itself is not valid. Beyond the
+    edge nothing is valid.
+    """
+    radius = smoothing_radius(sigma_px)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
+    weight = valid.astype(jnp.float64)
+    values = jnp.where(valid, signal.astype(jnp.float64), 0.0)
+    total = _separable(jnp.stack([values, weight]), taps / taps.sum())
+    return jnp.where(valid, total[0] / jnp.where(valid, total[1], 1.0), jnp.nan)
+
+
+def detect(
+    enhancement: Float64[np.ndarray, "y x"],
+    uncertainty: Float64[np.ndarray, "y x"],
+    clear: Bool[np.ndarray, "y x"],
+    settings: Detection | None = None,
+) -> Detected:
+    """Plumes of a whole scene.
+
+    Enhancement over uncertainty is smoothed and scaled by median and MAD over clear pixels. Cores
+    grow down to the lower threshold, a 3 x 3 cross opens what hangs on a single pixel, 8-connected
+    pieces that hold a core and are large enough remain.
+
+    Args:
+        enhancement: Signed [ppm m]; NaN unobserved.
+        uncertainty: One standard deviation [ppm m].
+        clear: False where no plume can be seen: cloud, water, flare.
+        settings: `Detection()` if None.
+    """
+    settings = settings or Detection()
+    valid = clear & np.isfinite(enhancement) & (uncertainty > 0)
+    score = _score(enhancement, uncertainty, valid, settings.sigma_px)
+    with np.errstate(invalid="ignore"):
+        core, grown = score > settings.core, score > settings.grow
+    opened = ndimage.binary_opening(grown, _CROSS)
+    pieces, count = ndimage.label(opened, _EIGHT)
+    numbers = np.arange(1, count + 1)
+    keep = np.zeros(count + 1, bool)
+    if count:
+        keep[1:] = (
+            (ndimage.maximum(core, pieces, numbers) > 0)
+            & (ndimage.sum(opened, pieces, numbers) >= settings.minimum_pixels)
+            & (
+                ndimage.maximum(np.nan_to_num(enhancement), pieces, numbers)
+                >= settings.minimum_ppm_m
+            )
+        )
+    return Detected(labels=canonical_labels(np.where(keep[pieces], pieces, 0)), score=score)
+
+
+def canonical_labels(labels: Int32[np.ndarray, "y x"]) -> Int32[np.ndarray, "y x"]:
+    """The same pieces, numbered from 1 in order of their first pixel by row and column."""
+    values, first = np.unique(labels, return_index=True)
+    order = values[np.argsort(first)]
+    order = order[order > 0]
+    renumbered = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    renumbered[order] = np.arange(1, order.size + 1)
+    return np.asarray(renumbered[labels])
+
+
+@functools.cache
+def _smoothing(sigma_px: float) -> Kernel:
+    return Kernel(lambda signal, valid: smooth(signal, valid, sigma_px))
+
+
+def _score(
+    enhancement: Float64[np.ndarray, "y x"],
+    uncertainty: Float64[np.ndarray, "y x"],
+    valid: Bool[np.ndarray, "y x"],
+    sigma_px: float,
+) -> Float64[np.ndarray, "y x"]:
+    signal = np.divide(enhancement, uncertainty, out=np.zeros_like(enhancement), where=valid)
+    smoothed = np.asarray(_smoothing(sigma_px)(signal, valid))
+    if not valid.any():
+        return smoothed
+    centre = np.median(smoothed[valid])
+    spread = 1.4826 * np.median(np.abs(smoothed[valid] - centre))
+    return np.asarray((smoothed - centre) / spread if spread > 0 else np.zeros_like(smoothed))
+
+
+def _separable(
+    maps: Float64[Array, "n y x"], taps: Float64[np.ndarray, " tap"]
+) -> Float64[Array, "n y x"]:
+    """Convolution along columns, then along rows, zeros beyond the edge.
+
+    A sum of shifted views: XLA fuses it into one loop, and has no fast float64 convolution.
+    """
+    radius = taps.size // 2
+    for axis in (1, 2):
+        length = maps.shape[axis]
+        padding = [(radius, radius) if number == axis else (0, 0) for number in range(3)]
+        padded = jnp.pad(maps, padding)
+        shifted = (
+            float(tap) * jax.lax.slice_in_dim(padded, start, start + length, axis=axis)
+            for start, tap in enumerate(taps)
+        )
+        maps = functools.reduce(jnp.add, shifted)
+    return maps
