@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test often pays for imports, and two cores are shared by many.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 SHARED_FIXTURES = Path(
     os.environ.get("GEOSTACK_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures")

@@ -84,12 +84,23 @@ class Broker:
         slot = self._slot(scope)
         with slot.lock:
             held = slot.held
-            if held is None or held.credential is not refused:
+            if held is None or held.credential.values != refused.values:
                 return True
             if self._clock() - held.fetched_at < _MIN_AGE:
                 return False
             slot.held = None
             return True
+
+    def renew(
+        self, scope: str, refused: Credential | None, fetch: Callable[[], Credential]
+    ) -> bool:
+        """Replace a refused credential; True if there is now another to try.
+
+        False for keys that are merely looked up and have not changed.
+        """
+        if refused is None or not self.forget(scope, refused):
+            return False
+        return self.credential(scope, fetch).values != refused.values
 
     def clear(self) -> None:
         """Forget everything."""

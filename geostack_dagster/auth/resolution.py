@@ -9,13 +9,20 @@ The first that is not empty counts. A value is looked up when a credential is fe
 import, so definitions load without any secret.
 """
 
+import hashlib
+import hmac
+import netrc
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import override
 
+from geostack_dagster.errors import ConfigurationError
+
 _DOTENV = Path(".env")
+_PROCESS_KEY = secrets.token_bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,27 @@ class Settings:
                 return found
         return None
 
+    @property
+    def mark(self) -> str:
+        """Empty if nothing was given, else a text that differs with what was given.
+
+        Keyed with a secret of this process, so it tells nothing about the values.
+        """
+        given = sorted({**self.resource, **self.arguments}.items())
+        if not given:
+            return ""
+        return "#" + hmac.new(_PROCESS_KEY, repr(given).encode(), hashlib.sha256).hexdigest()[:12]
+
+    def login(self, host: str, *, user: str, password: str) -> tuple[Secret, Secret] | None:
+        """User and password from two variables, else from netrc; None if neither has both.
+
+        `NETRC` names the netrc file; its place by default is `~/.netrc`.
+        """
+        found = self.find(user), self.find(password)
+        if found[0] is not None and found[1] is not None:
+            return found[0], found[1]
+        return _from_netrc(self.find("NETRC"), host)
+
     @override
     def __reduce__(self) -> tuple[object, ...]:
         """Travel empty."""
@@ -67,3 +95,22 @@ def _from_dotenv(path: Path, name: str) -> Secret | None:
         return None
     value = dotenv_values(path).get(name)
     return Secret(value, f"{name} in {path.name}") if value else None
+
+
+def _from_netrc(stated: Secret | None, host: str) -> tuple[Secret, Secret] | None:
+    path = Path(stated.value if stated else "~/.netrc").expanduser()
+    try:
+        entry = netrc.netrc(path).authenticators(host)
+    except FileNotFoundError:
+        return None
+    except (netrc.NetrcParseError, OSError) as error:
+        # The parser's message may hold the line, and with it a password.
+        raise ConfigurationError(f"{path.name} is not a readable netrc file") from _bare(error)
+    if entry is None or not entry[0] or not entry[2]:
+        return None
+    source = f"{path.name} entry {host}"
+    return Secret(entry[0], source), Secret(entry[2], source)
+
+
+def _bare(error: Exception) -> Exception:
+    return type(error)("details withheld")

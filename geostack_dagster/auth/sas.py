@@ -7,11 +7,12 @@ that do not tell a busy service from a refusal. Its conventions are kept: the va
 never signed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import override
 from urllib.parse import urlsplit
 
-from geostack_dagster.auth.broker import BROKER, Broker
+from geostack_dagster.auth.brokered import BrokeredSigner
 from geostack_dagster.auth.exchange import Answer, TokenRequest, ask
 from geostack_dagster.auth.resolution import Secret, Settings
 from geostack_dagster.auth.signer import Credential, SignedRequest
@@ -31,16 +32,15 @@ _KEY, _URL = "PC_SDK_SUBSCRIPTION_KEY", "PC_SDK_SAS_URL"
 _BLOB, _DFS = ".blob.core.windows.net", ".dfs.core.windows.net"
 
 
-@dataclass(frozen=True, slots=True)
-class SasSigner:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SasSigner(BrokeredSigner):
     """Signs https blob URLs and `abfs://container@account.dfs.core.windows.net/key`.
 
-    No account is needed; a subscription key, where there is one, raises the rate limit.
+    No account is needed; a subscription key, where there is one, raises the rate limit. The
+    credential holds `sas_token`.
     """
 
-    settings: Settings = field(default_factory=Settings)
-    broker: Broker = BROKER
-
+    @override
     def scope(self, href: Href) -> str:
         """`account/container`: what one token opens.
 
@@ -50,37 +50,16 @@ class SasSigner:
         account, container, _ = _blob(href)
         return f"{account}/{container}"
 
-    def sign(self, href: Href) -> SignedRequest:
-        """The blob's https address with a token that is valid now.
+    @override
+    def _fetch(self, href: Href) -> Credential:
+        return _fetch(self.scope(href), self.settings)
 
-        Raises:
-            ConfigurationError: If the href names no account or no container.
-            RejectedCredentialError: If the token service refuses the subscription key.
-            AssetError: If it does not know the container.
-            ServiceError: If it is busy or down.
-        """
-        return _signed(href, self.credential(href))
-
-    def credential(self, href: Href) -> Credential:
-        """The container's token, as `sas_token`."""
-        scope = self.scope(href)
-        return self.broker.credential(f"sas:{scope}", lambda: _fetch(scope, self.settings))
-
-    def forget(self, href: Href, refused: SignedRequest) -> bool:
-        """Drop the container's token if it is still the refused one."""
-        held = self.credential(href)
-        if _signed(href, held).url != refused.url:
-            return True
-        return self.broker.forget(f"sas:{self.scope(href)}", held)
-
-
-def _signed(href: Href, credential: Credential) -> SignedRequest:
-    account, container, key = _blob(href)
-    query = urlsplit(href).query
-    joined = (
-        f"{query}&{credential.values['sas_token']}" if query else credential.values["sas_token"]
-    )
-    return SignedRequest(SignedHref(f"https://{account}{_BLOB}/{container}/{key}?{joined}"))
+    @override
+    def _signed(self, href: Href, credential: Credential) -> SignedRequest:
+        account, container, key = _blob(href)
+        query = "&".join(filter(None, (urlsplit(href).query, credential.values["sas_token"])))
+        url = SignedHref(f"https://{account}{_BLOB}/{container}/{key}?{query}")
+        return SignedRequest(url, credential=credential)
 
 
 def _blob(href: Href) -> tuple[str, str, str]:

@@ -46,6 +46,8 @@ class SignedRequest:
 
     url: SignedHref = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    credential: Credential | None = field(repr=False, default=None)
+    """What it was signed with; tells a refused credential from one renewed meanwhile."""
 
     @override
     def __reduce__(self) -> tuple[object, ...]:

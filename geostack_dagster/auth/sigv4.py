@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from geostack_dagster.auth.signer import Credential, SignedRequest
+from geostack_dagster.domain.hrefs import SignedHref
+
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _EMPTY_BODY = hashlib.sha256(b"").hexdigest()
 _UNRESERVED = "-_.~"
@@ -30,6 +33,21 @@ class S3Keys:
     """Session token of temporary keys."""
 
 
+def request(
+    url: str, credential: Credential, *, region: str, extra: Mapping[str, str] | None = None
+) -> SignedRequest:
+    """A GET of `url` with `access_key_id`, `secret_access_key` and perhaps `token`."""
+    values = credential.values
+    keys = S3Keys(
+        key_id=values["access_key_id"],
+        secret=values["secret_access_key"],
+        token=values.get("token"),
+        region=region,
+    )
+    headers = signed_headers(url, keys, now=datetime.now(UTC), extra=extra)
+    return SignedRequest(SignedHref(url), headers, credential)
+
+
 def signed_headers(
     url: str, keys: S3Keys, *, now: datetime, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -43,8 +61,8 @@ def signed_headers(
         headers["x-amz-security-token"] = keys.token
     names = sorted(("host", *headers))
     scope = f"{stamp[:8]}/{keys.region}/s3/aws4_request"
-    request = _canonical_request(url, names, headers)
-    digest = hashlib.sha256(request.encode()).hexdigest()
+    canonical = _canonical_request(url, names, headers)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
     signature = hmac.new(
         _signing_key(keys.secret, scope),
         f"{_ALGORITHM}\n{stamp}\n{scope}\n{digest}".encode(),

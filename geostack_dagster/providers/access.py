@@ -25,9 +25,9 @@ _STORAGE_OPTIONS = (
 
 _SIGNERS: Mapping[AuthScheme, Callable[[Provider, Settings], Signer]] = {
     AuthScheme.ANONYMOUS: lambda provider, settings: AnonymousSigner(provider.region_of),
-    AuthScheme.SAS: lambda provider, settings: SasSigner(settings),
+    AuthScheme.SAS: lambda provider, settings: SasSigner(settings=settings),
     AuthScheme.REQUESTER_PAYS: lambda provider, settings: RequesterPaysSigner(
-        provider.region_of, settings
+        region_of=provider.region_of, settings=settings
     ),
 }
 

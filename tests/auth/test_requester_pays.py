@@ -13,7 +13,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "hush"}
 
 
 def _signer(**values: str) -> RequesterPaysSigner:
-    return RequesterPaysSigner(lambda _: "us-west-2", Settings(arguments=values), Broker())
+    return RequesterPaysSigner(
+        region_of=lambda _: "us-west-2", settings=Settings(arguments=values), broker=Broker()
+    )
 
 
 @pytest.mark.parametrize("values", [{}, {"AWS_ACCESS_KEY_ID": "AKID"}])
@@ -41,7 +43,7 @@ def test_temporary_keys_carry_their_session():
 def test_keys_that_were_refused_help_only_when_they_have_changed(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    signer = RequesterPaysSigner(lambda _: "us-west-2", broker=Broker())
+    signer = RequesterPaysSigner(region_of=lambda _: "us-west-2", broker=Broker())
     request = signer.sign(HREF)
     time.sleep(1.05)
     assert not signer.forget(HREF, request)

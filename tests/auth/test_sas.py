@@ -131,7 +131,8 @@ def test_a_subscription_key_is_sent_and_may_come_from_its_settings_file(
     SasSigner(broker=Broker()).sign(HREF)
     monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "from-environment")
     SasSigner(broker=Broker()).sign(HREF)
-    SasSigner(Settings(resource={"PC_SDK_SUBSCRIPTION_KEY": "from-resource"}), Broker()).sign(HREF)
+    given = Settings(resource={"PC_SDK_SUBSCRIPTION_KEY": "from-resource"})
+    SasSigner(settings=given, broker=Broker()).sign(HREF)
     sent = [asked.headers["ocp-apim-subscription-key"] for asked in service.loopback.asked]
     assert sent == ["from-file", "from-environment", "from-resource"]
 
@@ -146,7 +147,8 @@ def test_a_subscription_key_is_sent_and_may_come_from_its_settings_file(
     ],
 )
 def test_each_refusal_is_its_own_error(service, reply, status, error, words):
-    signer = SasSigner(Settings(arguments={"PC_SDK_SUBSCRIPTION_KEY": "hush-hush"}), Broker())
+    given = Settings(arguments={"PC_SDK_SUBSCRIPTION_KEY": "hush-hush"})
+    signer = SasSigner(settings=given, broker=Broker())
     service.loopback.script(reply(status, {"detail": "no"}))
     with pytest.raises(error, match=words) as raised:
         signer.sign(HREF)
