@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -79,15 +79,17 @@ class Archive:
                 self._vault.remove(place.store, place.container, place.key)
         return item
 
-    def unrenderable(self, item: Item) -> Iterator[tuple[str, str]]:
-        """Asset keys that lie on a twin and have no pixels, with the reason."""
+    def unrenderable(self, item: Item) -> dict[str, list[str]]:
+        """Keys of images that lie on a twin and have no pixels, by reason."""
+        reasons: dict[str, list[str]] = {}
         for key, asset in assets(item).items():
             if place_of(asset) is None or not _is_image(asset):
                 continue
             try:
                 layer_of(item, key, self._world)
             except (UnrenderableError, IntegrityError) as error:
-                yield key, str(error)
+                reasons.setdefault(str(error), []).append(key)
+        return reasons
 
     def _maker(self, item: Item, key: str) -> Any:
         @cache

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ _GREATEST_DN = 65534
 
 class UnrenderableError(Exception):
     """The world has no pixels for this asset; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What a GeoTIFF needs to know of a CRS."""
+
+    epsg: int
+    is_geographic: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +108,7 @@ def layer_of(item: Item, key: str, world: World) -> Layer:
     found = _LAYER.search(basename(str(asset.get("href"))))
     name = found.group(1) if found else None
     projected = _preview_projection(item) if name == "PVI" else projection(item, asset)
-    code = _crs(projected)
+    code = _system(projected.crs)
     scene = Scene(
         world=world,
         moment=moment(item),
@@ -110,7 +119,7 @@ def layer_of(item: Item, key: str, world: World) -> Layer:
 
 
 def _layer(
-    item: Item, asset: Asset, name: str | None, place: tuple[Projection, CRS, Scene]
+    item: Item, asset: Asset, name: str | None, place: tuple[Projection, _System, Scene]
 ) -> Layer:
     projected, code, scene = place
     wavelength_nm = WAVELENGTHS_NM.get(str(name)) or _stated_wavelength(asset)
@@ -204,17 +213,14 @@ def _axes(spec: RasterSpec, window: Window) -> Axes:
     )
 
 
-def _spec(projected: Projection, code: CRS, *, dtype: str, samples: int) -> RasterSpec:
+def _spec(projected: Projection, code: _System, *, dtype: str, samples: int) -> RasterSpec:
     if projected.shape is None or projected.transform is None:
         raise UnrenderableError("no proj:shape or proj:transform is stated")
     a, b, c, d, e, f = projected.transform
     if b or d or a <= 0 or e >= 0:
         raise UnrenderableError(f"transform {projected.transform} is not north-up")
-    epsg = code.to_epsg()
-    if epsg is None:
-        raise UnrenderableError("the CRS has no EPSG code")
     return RasterSpec(
-        epsg=epsg,
+        epsg=code.epsg,
         geographic=code.is_geographic,
         origin=(c, f),
         pixel=(a, -e),
@@ -224,13 +230,16 @@ def _spec(projected: Projection, code: CRS, *, dtype: str, samples: int) -> Rast
     )
 
 
-def _crs(projected: Projection) -> CRS:
-    if projected.crs is None:
+@lru_cache(maxsize=256)
+def _system(crs: str | None) -> _System:
+    if crs is None:
         raise UnrenderableError("no proj:code or proj:epsg is stated")
+    if not crs.startswith("EPSG:"):  # looking the code of a WKT up takes a quarter of a second
+        raise UnrenderableError("the CRS is not given by an EPSG code")
     try:
-        return CRS.from_user_input(projected.crs)
-    except CRSError as error:
-        raise UnrenderableError(f"unknown CRS {projected.crs[:40]!r}") from error
+        return _System(int(crs.removeprefix("EPSG:")), CRS.from_user_input(crs).is_geographic)
+    except (CRSError, ValueError) as error:
+        raise UnrenderableError(f"unknown CRS {crs!r}") from error
 
 
 def _preview_projection(item: Item) -> Projection:
@@ -254,13 +263,13 @@ def _stated_wavelength(asset: Asset) -> float | None:
     return micrometres * 1000 if micrometres is not None and micrometres < thermal else None
 
 
-def _footprint(item: Item, code: CRS) -> BaseGeometry | None:
+def _footprint(item: Item, code: _System) -> BaseGeometry | None:
     missing = number(properties(item).get("s2:nodata_pixel_percentage")) or 0.0
     geometry = item.get("geometry")
     if missing < _WHOLE_TILE or not isinstance(geometry, dict):
         return None
     shape = shapely.segmentize(shapely.from_geojson(json.dumps(geometry)), 0.02)
-    project = Transformer.from_crs("EPSG:4326", code, always_xy=True).transform
+    project = Transformer.from_crs(4326, code.epsg, always_xy=True).transform
     footprint = shapely.transform(
         shape, lambda degrees: np.column_stack(project(degrees[:, 0], degrees[:, 1]))
     )

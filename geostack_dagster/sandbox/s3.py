@@ -60,6 +60,24 @@ _MESSAGES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What a request is about."""
+
+    request: Request
+    name: str
+    key: str
+    region: str | None
+    """Region of the endpoint; None for the global one."""
+    is_virtual_host: bool
+    """Whether the bucket stands in the host name."""
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket, if there is one of that name."""
+        return BUCKETS.get(self.name)
+
+
 class S3Twin:
     """Serves `<bucket>.s3.<region>.amazonaws.com` and `s3.<region>.amazonaws.com/<bucket>`."""
 
@@ -68,36 +86,30 @@ class S3Twin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        request = Request(scope, receive)
-        host = HOST.fullmatch(request.headers["host"].partition(":")[0])
-        name, region = (host["bucket"], host["region"]) if host else (None, None)
-        key = request.url.path.lstrip("/")
-        if name is None:
-            name, _, key = key.partition("/")
-        bucket = BUCKETS.get(name)
-        refusal = _refusal(request, bucket, region)
+        ask = _asked(Request(scope, receive))
+        refusal = _refusal(ask)
         if refusal is not None:
-            await self._error(request, send, refusal, bucket)
-        elif not key:
-            await self._list(request, send, name)
+            await self._error(ask, send, refusal)
+        elif not ask.key:
+            await self._list(ask.request, send, ask.name)
         else:
-            await self._get(request, send, name, key)
+            await self._get(ask, send)
 
-    async def _get(self, request: Request, send: Send, bucket: str, key: str) -> None:
-        stored = self._vault.find("s3", bucket, key)
+    async def _get(self, ask: _Ask, send: Send) -> None:
+        stored = self._vault.find("s3", ask.name, ask.key)
         if stored is None:
-            await self._error(request, send, "NoSuchKey", BUCKETS[bucket])
+            await self._error(ask, send, "NoSuchKey")
             return
         try:
-            span = span_of(request.headers, stored.size)
+            span = span_of(ask.request.headers, stored.size)
         except UnsatisfiableRangeError:
-            await self._error(request, send, "InvalidRange", BUCKETS[bucket])
+            await self._error(ask, send, "InvalidRange")
             return
         extra = _common() | {
             "etag": f'"{stored.etag}"',
             "x-amz-server-side-encryption": "AES256",
         }
-        await send_object(stored, span, extra, send, is_head=request.method == "HEAD")
+        await send_object(stored, span, extra, send, is_head=ask.request.method == "HEAD")
 
     async def _list(self, request: Request, send: Send, bucket: str) -> None:
         query = request.query_params
@@ -137,28 +149,40 @@ class S3Twin:
             "<StorageClass>INTELLIGENT_TIERING</StorageClass></Contents>"
         )
 
-    async def _error(self, request: Request, send: Send, code: str, bucket: Bucket | None) -> None:
+    async def _error(self, ask: _Ask, send: Send, code: str) -> None:
         status, message = _MESSAGES[code]
         common = _common()
-        if bucket is not None:
-            common["x-amz-bucket-region"] = bucket.region
-        endpoint = (
-            f"<Endpoint>s3.{bucket.region}.amazonaws.com</Endpoint>"
-            if bucket is not None and code == "PermanentRedirect"
-            else ""
-        )
+        endpoint = ""
+        if ask.bucket is not None:
+            common["x-amz-bucket-region"] = ask.bucket.region
+        if ask.bucket is not None and code == "PermanentRedirect":
+            host = f"s3.{ask.bucket.region}.amazonaws.com"
+            if ask.is_virtual_host:  # GDAL insists on the form that it asked with
+                host = f"{ask.name}.{host}"
+            endpoint = f"<Endpoint>{host}</Endpoint><Bucket>{ask.name}</Bucket>"
         document = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}'
             f"</Message>{endpoint}<RequestId>{common['x-amz-request-id']}</RequestId>"
             f"<HostId>{common['x-amz-id-2']}</HostId></Error>"
         )
-        await send_xml(status, document, common, send, is_head=request.method == "HEAD")
+        await send_xml(status, document, common, send, is_head=ask.request.method == "HEAD")
 
 
-def _refusal(request: Request, bucket: Bucket | None, region: str | None) -> str | None:
+def _asked(request: Request) -> _Ask:
+    host = HOST.fullmatch(request.headers["host"].partition(":")[0])
+    name, region = (host["bucket"], host["region"]) if host else (None, None)
+    key = request.url.path.lstrip("/")
+    if name is not None:
+        return _Ask(request, name, key, region, is_virtual_host=True)
+    name, _, key = key.partition("/")
+    return _Ask(request, name, key, region, is_virtual_host=False)
+
+
+def _refusal(ask: _Ask) -> str | None:
+    request, bucket = ask.request, ask.bucket
     if bucket is None:
         return "NoSuchBucket"
-    if region not in (None, bucket.region):  # the global endpoint finds every bucket
+    if ask.region not in (None, bucket.region):  # the global endpoint finds every bucket
         return "PermanentRedirect"
     query = request.query_params
     if "authorization" in request.headers or "X-Amz-Signature" in query:

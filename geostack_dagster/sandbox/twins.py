@@ -134,8 +134,8 @@ class Twins:
             return
         archive = self.archives[slug]
         archive.publish([item])
-        for key, reason in archive.unrenderable(item):
-            yield f"no pixels for {key}: {reason}"
+        for reason, keys in archive.unrenderable(item).items():
+            yield f"no pixels for {', '.join(keys)}: {reason}"
 
     def _dispatcher(self) -> ASGIApp:
         planetary = StacTwin(
