@@ -14,6 +14,9 @@ from geostack_dagster.domain.query import Predicate
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.providers import provider_named
 
+# `inference.indices` holds the formulas; it imports JAX, which the code location does without.
+IndexName = Literal["NDVI", "EVI", "NDWI", "MNDWI", "NDMI", "NBR", "NDSI", "SAVI", "BSI"]
+
 
 class PredicateModel(dg.Model, dg.Resolvable):
     """A comparison on an Item property; re-checked on the client whatever the archive does."""
@@ -55,7 +58,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     provider: str
     collection: str
     bands: Annotated[Sequence[str], Field(min_length=1)]
-    indices: Sequence[str]
+    indices: Annotated[Sequence[IndexName], Field(min_length=1)]
     start: str
     """First date, `2024-06-01`."""
     end: str | None = None
@@ -64,7 +67,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     grid: GridModel = GridModel()
     search: SearchModel = SearchModel()
     mask_buffer_m: float = 60.0
-    resampling: str = "nearest"
+    resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "nearest"
     loader: Literal["odc", "stackstac", "rioxarray"] = "odc"
     store: Literal["icechunk", "zarr"] = "icechunk"
     max_partitions_per_run: int = 32

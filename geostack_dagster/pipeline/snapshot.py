@@ -9,10 +9,10 @@ from geostack_dagster.catalog.snapshot import Snapshot, read_header, take_snapsh
 from geostack_dagster.domain.item import number, properties
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
-from geostack_dagster.pipeline.pictures import footprints
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Pin, Workspace
+from geostack_dagster.publish.footprint_map import footprint_map
 
 
 def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
@@ -45,7 +45,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "rejected": [{"item": one.id, "why": one.reason} for one in snapshot.rejected],
             "warnings": [{"warning": text} for text in snapshot.warnings],
         },
-        pictures={"footprints": footprints(pin.aoi, snapshot.items)} if snapshot.items else {},
+        pictures={"footprints": _footprints(pin, snapshot)} if snapshot.items else {},
         seconds=perf_counter() - started,
     )
 
@@ -82,3 +82,8 @@ def _cloud(snapshot: Snapshot) -> dict[str, Any]:
     covers = [number(properties(item).get("eo:cloud_cover")) for item in snapshot.items]
     found = [cover for cover in covers if cover is not None]
     return {"cloud_cover": sum(found) / len(found)} if found else {}
+
+
+def _footprints(pin: Pin, snapshot: Snapshot) -> bytes:
+    geometries = [item.get("geometry") for item in snapshot.items]
+    return footprint_map(pin.aoi.geometry, geometries, title=pin.aoi.name)

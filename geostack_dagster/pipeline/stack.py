@@ -1,6 +1,7 @@
 """Stage 2: decide what will be read and prove that the credential opens it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +11,7 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
-from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.ask import StackAsk, make_recipe
 from geostack_dagster.stack.probe import probe
@@ -73,20 +74,25 @@ def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) ->
         raise ConfigurationError(
             f"{partition} has no snapshot; materialize {spec.name}/snapshot first"
         ) from None
-    pin = workspace.pinned(partition.aoi)
+    ask = ask_of(spec, partition, workspace.pinned(partition.aoi))
+    return make_recipe(
+        spec.provider, snapshot.items, ask=replace(ask, snapshot=snapshot.fingerprint)
+    )
+
+
+def ask_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> StackAsk:
+    """What a pipeline wants of the Items of a partition."""
     classes = spec.provider.collection(spec.collection).clear
-    ask = StackAsk(
+    return StackAsk(
         collections=(spec.collection,),
         bands=spec.bands,
         grid=pin.grid(spec.resolution, spec.crs),
         window=partition.window,
-        snapshot=snapshot.fingerprint,
         longitude=pin.aoi.centre[0],
         mask=None if classes is None else MaskPolicy(classes=classes, buffer_m=spec.mask_buffer_m),
         resampling=spec.resampling,
         loader=spec.loader,
     )
-    return make_recipe(spec.provider, snapshot.items, ask=ask)
 
 
 def read_recipe(partition: Partition, workspace: Workspace) -> Recipe:

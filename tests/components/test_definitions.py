@@ -40,6 +40,15 @@ def test_assets_say_what_they_are(definitions):
         assert spec.partitions_def.partition_dimension_names == ["aoi", "date"]
 
 
+def test_the_component_names_every_index_that_inference_knows():
+    from typing import get_args
+
+    from geostack_dagster.components.provider_pipeline import IndexName
+    from geostack_dagster.inference.indices import INDICES
+
+    assert set(get_args(IndexName)) == set(INDICES)
+
+
 def test_loading_needs_no_secret_and_no_heavy_module():
     code = (
         "import sys\n"
@@ -75,6 +84,7 @@ def test_loading_needs_no_secret_and_no_heavy_module():
             "unknown band 'B0X'",
         ),
         ('  start: "2024-06-01"', '  strat: "2024-06-01"', "strat"),
+        ("[NDVI, EVI, NDWI,", "[NDVI, EVVI, NDWI,", "EVVI"),
         ("    chunk: 512", "    chunck: 512", "chunck"),
         ("op: lte, value: 90", "op: lessthan, value: 90", "lessthan"),
         ('  start: "2024-06-01"', '  start: "2024-06-01"\n  end: "2023-01-01"', "backwards"),
