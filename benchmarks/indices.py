@@ -37,8 +37,7 @@ def with_numpy(encoded: np.ndarray, clear: np.ndarray) -> dict[str, np.ndarray]:
         reflectance = stack.astype(np.float32)
         reflectance *= np.float32(1e-4)
         reflectance -= np.float32(0.1)
-        reflectance[stack == 0] = np.nan
-        reflectance[:, ~clear[date]] = np.nan
+        np.copyto(reflectance, np.nan, where=stack == 0)
         blue, green, red, nir = reflectance
         for name, numerator, denominator in (
             ("NDVI", nir - red, nir + red),
@@ -47,8 +46,8 @@ def with_numpy(encoded: np.ndarray, clear: np.ndarray) -> dict[str, np.ndarray]:
         ):
             with np.errstate(divide="ignore", invalid="ignore"):
                 values = numerator / denominator
-            values[~(np.abs(denominator) > 0.01)] = np.nan
-            maps[name][date] = values
+            valid = (np.abs(denominator) > 0.01) & clear[date]
+            maps[name][date] = np.where(valid, values, np.float32(np.nan))
     return maps
 
 
