@@ -28,7 +28,7 @@ BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 """Roles an index may ask for, by STAC common name; `nir` is B08 at 10 m or B8A at 20 m."""
 
 _SMALLEST_DENOMINATOR = 0.01
-_BLOCK = (512, 2048)  # tried: smaller blocks cost dispatches, larger ones page faults
+_BLOCK = (256, 2048)  # tried: smaller blocks cost dispatches, larger ones fresh pages of memory
 
 type Quotient = tuple[Array, Array]
 
