@@ -19,10 +19,10 @@ class _Background:
     """Loop, thread and pools; built on first use, forgotten in a forked child."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
+        self.lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: threading.Thread | None = None
         self.closers: list[Callable[[], Awaitable[None]]] = []
