@@ -19,6 +19,7 @@ from PIL import __version__ as pillow_version
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.item import assets
+from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.publish.cog import BandText, CogReport, Map, multihash, write_cog
 from geostack_dagster.publish.colours import Style, style_of
@@ -29,6 +30,7 @@ from geostack_dagster.publish.stac_item import (
     data_asset,
     encoded,
     picture_asset,
+    product_id,
     product_item,
     same_content,
     stamped,
@@ -122,6 +124,19 @@ def publish(product: Product, folder: str, *, now: datetime | None = None) -> Pu
         quicklook=picture,
         unchanged=unchanged,
     )
+
+
+def published(partition: Partition, product: str, folder: str) -> dict[str, Any] | None:
+    """The Item that a product was published with; None if there is none."""
+    return _previous(f"{folder}/{product_id(partition, product)}.json")
+
+
+def withdraw(partition: Partition, product: str, folder: str) -> None:
+    """Take a published product back, the Item first; nothing happens if there is none."""
+    item_url = f"{folder}/{product_id(partition, product)}.json"
+    previous = _previous(item_url)
+    delete(item_url)
+    _drop_orphans(folder, previous, {})
 
 
 def _digest(product: Product) -> str:

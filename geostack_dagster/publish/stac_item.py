@@ -74,8 +74,12 @@ class Origin:
     @property
     def item_id(self) -> str:
         """Id of the Item: the same for every publication of the same partition."""
-        place = self.partition
-        return f"{place.pipeline}-{self.product}-{place.aoi}-{place.date}"
+        return product_id(self.partition, self.product)
+
+
+def product_id(partition: Partition, product: str) -> str:
+    """Id of the Item of a partition's product."""
+    return f"{partition.pipeline}-{product}-{partition.aoi}-{partition.date}"
 
 
 def product_item(origin: Origin, grid: Grid, assets: Mapping[str, pystac.Asset]) -> dict[str, Any]:
