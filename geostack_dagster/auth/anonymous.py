@@ -8,7 +8,7 @@ from geostack_dagster.auth.signer import SignedRequest
 from geostack_dagster.domain.hrefs import Href, SignedHref, locate
 from geostack_dagster.errors import ConfigurationError
 
-_SAFE_IN_KEY = "/~-._=+!*'(),:@&"
+SAFE_IN_KEY = "/~-._=+!*'(),:@&"
 
 
 def s3_url(href: Href, region: str) -> str:
@@ -18,7 +18,7 @@ def s3_url(href: Href, region: str) -> str:
     `*.s3.<region>.amazonaws.com` does not cover.
     """
     location = locate(href)
-    key = quote(location.key, safe=_SAFE_IN_KEY)
+    key = quote(location.key, safe=SAFE_IN_KEY)
     if "." in location.host:
         return f"https://s3.{region}.amazonaws.com/{location.host}/{key}"
     return f"https://{location.host}.s3.{region}.amazonaws.com/{key}"

@@ -5,7 +5,7 @@ raises.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,7 +19,7 @@ from geostack_dagster.catalog.explanation import (
 from geostack_dagster.catalog.findings import Findings
 from geostack_dagster.domain.bands import Band
 from geostack_dagster.domain.days import solar_day
-from geostack_dagster.domain.hrefs import Href, canonical, locate
+from geostack_dagster.domain.hrefs import Href, basename, canonical, locate
 from geostack_dagster.domain.identity import IdentityRule, by_id
 from geostack_dagster.domain.item import (
     Asset,
@@ -34,7 +34,7 @@ from geostack_dagster.domain.item import (
 )
 from geostack_dagster.domain.radiometry import Radiometry, RadiometryRule, stated
 from geostack_dagster.errors import IntegrityError
-from geostack_dagster.providers import Provider, recognise
+from geostack_dagster.providers import PixelSource, Provider, recognise
 from geostack_dagster.providers.access import asset_href
 from geostack_dagster.providers.generic import band_table
 from geostack_dagster.providers.provider import Collection
@@ -107,7 +107,7 @@ class _Explainer:
     def _record(self, name: str | None) -> Collection | None:
         if self.provider is None or name is None:
             return None
-        found = self.provider.collections.get(name)
+        found = self.provider.find_collection(name)
         if found is None:
             self.findings.add(
                 f"collection {name!r} is not in the record of {self.provider.slug}: its bands and "
@@ -125,7 +125,7 @@ class _Explainer:
         else:
             for key, asset in found.items():
                 if not isinstance(asset, Mapping):
-                    self.findings.of(key, "the asset is not an object")
+                    self.findings.of(_short(key), "the asset is not an object")
         if any("/" in key for key in assets(self.item)):
             self.findings.add(
                 "its asset keys contain slashes and may differ from Item to Item: assets are "
@@ -142,27 +142,49 @@ class _Explainer:
                 else:
                     taken.add(key)
                     yield self._band(band, key, record.radiometry)
-        rest = band_table(self.item, without=frozenset(taken))
+        yield from self._rest(record, taken)
+
+    def _rest(self, record: Collection | None, taken: set[str]) -> Iterator[BandExplanation]:
+        """Rasters that the record does not ask for: other pixel sizes, other products."""
+        copies = frozenset(taken | _copies(self.item, taken))
+        rest = band_table(self.item, without=copies)
         if record is None and not rest.bands and assets(self.item):
             self.findings.add("none of its assets is a raster of a known type")
+        known = (
+            {}
+            if record is None
+            else {key: band for band in record.bands.bands for key in band.keys}
+        )
         for band in rest.bands:
-            yield self._band(band, band.keys[0], stated)
+            key = band.keys[0]
+            if record is not None and key in known:
+                yield self._band(replace(known[key], name=key), key, record.radiometry)
+            else:
+                yield self._band(band, key, stated)
 
     def _band(self, band: Band, key: str, rule: RadiometryRule) -> BandExplanation:
         asset = assets(self.item)[key]
         href = self._href(key, asset)
+        channel = band.channel(self.item, key)
+        if channel is None:
+            self.findings.of(
+                _short(key), f"it holds no band at {band.wavelength_nm} nm ({band.name})"
+            )
         calibration = rule(self.item, asset, band)
         self.decisions.append((band.name, calibration))
         for warning in calibration.warnings:
             self.findings.of(_about(band, key), warning.removeprefix(f"{band.name}: "))
-        for remark in placement.remarks(self.item, asset):
-            self.findings.of(key, remark)
+        if self.provider is not None and self.provider.pixels is PixelSource.PROCESS_API:
+            self.findings.add("it names no files: its bands are rendered by the provider's service")
+        else:
+            for remark in placement.remarks(self.item, asset):
+                self.findings.of(_about(band, key), remark)
         grid = projection(self.item, asset)
         dtype, nodata, assumed = self._format(band, key)
         return BandExplanation(
             name=band.name,
             asset=key,
-            index=band.index,
+            index=band.index if channel is None else channel,
             common_name=band.common_name,
             wavelength_nm=band.wavelength_nm,
             href=href,
@@ -198,18 +220,20 @@ class _Explainer:
         """Canonical and absolute address of an asset, saying what was done to it."""
         raw = asset.get("href")
         if not isinstance(raw, str) or not raw.strip():
-            self.findings.of(key, f"its href is {raw!r:.40}: it cannot be read")
+            self.findings.of(_short(key), f"its href is {raw!r:.40}: it cannot be read")
             return Href(_NO_HREF)
         href = asset_href(asset)
         if canonical(raw) != raw:
-            self.findings.of(key, "a signature was stripped from its href")
+            self.findings.of(_short(key), "a signature was stripped from its href")
         if locate(href).scheme != "file" or href.startswith(("/", "file:")):
             return href
         base = _self_link(self.item)
         if base is None:
-            self.findings.of(key, "its href is relative and the Item has no absolute self link")
+            self.findings.of(
+                _short(key), "its href is relative and the Item has no absolute self link"
+            )
             return href
-        self.findings.of(key, f"its href is relative: resolved against {locate(base).host}")
+        self.findings.of(_short(key), f"its href is relative: resolved against {locate(base).host}")
         return canonical(urljoin(base, href))
 
     def _auth(self, key: str, href: Href) -> str | None:
@@ -219,7 +243,7 @@ class _Explainer:
         if scheme is None:
             location = locate(href)
             where = f"{location.scheme}://{location.host}" if location.host else repr(href)[:60]
-            self.findings.of(key, f"{self.provider.slug} keeps no assets at {where}")
+            self.findings.of(_short(key), f"{self.provider.slug} keeps no assets at {where}")
             return None
         return scheme.value
 
@@ -310,7 +334,21 @@ def _links(item: Item, relations: Iterable[str]) -> Iterator[str]:
 
 def _about(band: Band, key: str) -> str:
     """Who a remark is about: all channels of one file share its facts."""
-    return key if band.name.startswith(f"{key}:") else band.name
+    shared = band.by_wavelength or band.name.startswith(f"{key}:")
+    return _short(key) if shared or band.name == key else band.name
+
+
+def _short(key: str) -> str:
+    """EMIT's asset keys are paths: the first and the last part tell them apart."""
+    parts = key.split("/")
+    return key if len(parts) < 3 else f"{parts[0]}/.../{parts[-1]}"
+
+
+def _copies(item: Item, taken: Iterable[str]) -> set[str]:
+    """Keys of other addresses of the same files: `s3://` beside https."""
+    found = assets(item)
+    names = {basename(str(found[key].get("href", ""))) for key in taken} - {""}
+    return {key for key in found if basename(str(found[key].get("href", ""))) in names}
 
 
 def _format_remarks(asset: Asset, index: int) -> Iterator[str]:

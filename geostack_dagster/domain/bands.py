@@ -1,13 +1,18 @@
 """Bands: what a pipeline calls a channel, and how to find it in a provider's Items."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any
 
 from geostack_dagster.domain.hrefs import basename
-from geostack_dagster.domain.item import Item, assets
+from geostack_dagster.domain.item import Item, assets, number
 from geostack_dagster.errors import ConfigurationError
+
+# Wider than any recalibration, narrower than half the 6.5 nm at which EnMAP samples.
+_SAME_BAND_NM = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,9 @@ class Band:
     dtype: str = "uint16"
     nodata: float | None = 0.0
     index: int = 1
-    """Band number inside the file, 1-based."""
+    """Band number inside the file, 1-based; see `channel` where it differs by Item."""
+    by_wavelength: bool = False
+    """Whether the number inside the file is found by wavelength, in each Item anew."""
     categorical: bool = False
     """Class codes: never interpolated, never calibrated."""
 
@@ -45,6 +52,37 @@ class Band:
                 if fnmatchcase(basename(str(found[key].get("href", ""))), self.href_pattern):
                     return key
         return None
+
+    def channel(self, item: Item, key: str) -> int | None:
+        """Band number inside the asset `key` of this Item, 1-based; None if it lacks the band.
+
+        EnMAP's files order their bands by wavelength, interleaving two detectors, or by detector,
+        and hold 218 to 224 of them: only the wavelength tells which is which.
+        """
+        if not self.by_wavelength or self.wavelength_nm is None:
+            return self.index
+        described = assets(item).get(key, {}).get("eo:bands")
+        off = {
+            position: self._distance_nm(entry)
+            for position, entry in enumerate(described if isinstance(described, list) else [], 1)
+            if isinstance(entry, Mapping)
+        }
+        nearest = min(off, key=lambda position: off[position], default=None)
+        return nearest if nearest is not None and off[nearest] <= _SAME_BAND_NM else None
+
+    def _distance_nm(self, entry: Mapping[str, Any]) -> float:
+        """How far a described channel is from this band, in centre and width together.
+
+        Where EnMAP's two detectors overlap, centres lie 0.2 nm apart and a recalibration may move
+        them by as much; their widths still tell the detectors apart.
+        """
+        centre, width = (
+            number(entry.get(name)) for name in ("center_wavelength", "full_width_half_max")
+        )
+        if centre is None or self.wavelength_nm is None:
+            return math.inf
+        aside = abs(width - self.fwhm_nm) if width is not None and self.fwhm_nm is not None else 0.0
+        return abs(centre - self.wavelength_nm) + aside
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def sentinel2(item: Item) -> Identity:
     name = _PRODUCT.match(str(found.get("s2:product_uri"))) or _PRODUCT.match(item_id(item))
     if name is None:
         return by_id(item)
-    datastrip = _DATASTRIP_SENSED.search(str(found.get("s2:datastrip_id")))
+    strip = found.get("s2:datastrip_id") or found.get("eopf:datastrip_id")  # the latter at CDSE
+    datastrip = _DATASTRIP_SENSED.search(str(strip))
     sensed = datastrip.group(1) if datastrip else ""
     key = (name["platform"], name["level"], name["tile"], name["sensed"], sensed)
     return Identity(key, _rank(item))

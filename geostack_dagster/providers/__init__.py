@@ -6,18 +6,34 @@ from difflib import get_close_matches
 from geostack_dagster.domain.hrefs import locate
 from geostack_dagster.domain.item import Item, assets
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.providers.cdse import CDSE
 from geostack_dagster.providers.earth_search import EARTH_SEARCH
+from geostack_dagster.providers.earthaccess import EARTHACCESS
+from geostack_dagster.providers.enmap import ENMAP
+from geostack_dagster.providers.lpcloud import LPCLOUD
 from geostack_dagster.providers.planetary_computer import PLANETARY_COMPUTER
 from geostack_dagster.providers.provider import (
     ClearClasses,
     Collection,
     FilterDialect,
     Limits,
+    PixelSource,
     Provider,
+    SearchApi,
 )
+from geostack_dagster.providers.sentinel_hub import SENTINEL_HUB
 
 PROVIDERS: Mapping[str, Provider] = {
-    provider.slug: provider for provider in (PLANETARY_COMPUTER, EARTH_SEARCH)
+    provider.slug: provider
+    for provider in (
+        PLANETARY_COMPUTER,
+        EARTH_SEARCH,
+        CDSE,
+        SENTINEL_HUB,
+        LPCLOUD,
+        EARTHACCESS,
+        ENMAP,
+    )
 }
 
 
@@ -73,7 +89,9 @@ __all__ = [
     "Collection",
     "FilterDialect",
     "Limits",
+    "PixelSource",
     "Provider",
+    "SearchApi",
     "provider_named",
     "recognise",
 ]

@@ -1,19 +1,18 @@
 """Opening a provider's assets: each href goes to the scheme that its provider record names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, override
 
-from geostack_dagster.auth.anonymous import AnonymousSigner
-from geostack_dagster.auth.requester_pays import RequesterPaysSigner
 from geostack_dagster.auth.resolution import Settings
-from geostack_dagster.auth.sas import SasSigner
 from geostack_dagster.auth.signer import AuthScheme, Credential, SignedRequest, Signer
 from geostack_dagster.domain.hrefs import Href, canonical, locate
 from geostack_dagster.domain.item import Asset
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.providers import provider_named
+from geostack_dagster.providers.gdal import gdal_source
 from geostack_dagster.providers.provider import Provider
+from geostack_dagster.providers.schemes import SIGNERS
 
 _STORAGE_OPTIONS = (
     ("table:storage_options",),
@@ -21,15 +20,6 @@ _STORAGE_OPTIONS = (
     ("xarray:open_kwargs", "storage_options"),
     ("xarray:open_kwargs", "backend_kwargs", "storage_options"),
 )
-
-
-_SIGNERS: Mapping[AuthScheme, Callable[[Provider, Settings], Signer]] = {
-    AuthScheme.ANONYMOUS: lambda provider, settings: AnonymousSigner(provider.region_of),
-    AuthScheme.SAS: lambda provider, settings: SasSigner(settings=settings),
-    AuthScheme.REQUESTER_PAYS: lambda provider, settings: RequesterPaysSigner(
-        region_of=provider.region_of, settings=settings
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +73,7 @@ class ProviderSigner:
         return self._of(href).credential(href)
 
     def _of(self, href: Href) -> Signer:
-        scheme = self.scheme(href)
-        if scheme not in _SIGNERS:
-            raise ConfigurationError(f"{self.slug}: reading by {scheme.value} is not supported")
-        return _SIGNERS[scheme](provider_named(self.slug), self.settings)
+        return SIGNERS[self.scheme(href)](provider_named(self.slug), self.settings)
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
@@ -123,41 +110,4 @@ def _account(asset: Asset) -> str | None:
     return None
 
 
-def gdal_source(request: SignedRequest) -> tuple[str, dict[str, str]]:
-    """Path and scoped options with which GDAL opens a signed request.
-
-    For `rasterio.Env(**options)` around the open and the read, never for the process environment.
-    The path may hold a signature: redact what GDAL says about it.
-    """
-    path = _gdal_path(request.url)
-    options = dict(_GDAL_OPTIONS)
-    if request.headers:
-        # Quotes keep the commas of an Authorization header from splitting it.
-        options["GDAL_HTTP_HEADERS"] = ",".join(
-            f'"{name}: {value}"' for name, value in request.headers.items()
-        )
-        # The URL does not change when the headers are renewed: without this a refusal is cached.
-        options["CPL_VSIL_CURL_NON_CACHED"] = path
-    return path, options
-
-
-_GDAL_OPTIONS: Mapping[str, str] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": "4",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "GDAL_HTTP_CONNECTTIMEOUT": "20",
-    "GDAL_HTTP_VERSION": "2TLS",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_NETRC": "NO",
-    # A signature covers GET only, and a bucket that refuses HEAD is common.
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-}
-
-
-def _gdal_path(url: str) -> str:
-    location = locate(url)
-    if location.scheme == "file":
-        return location.key
-    return f"/vsicurl/{url}"
+__all__ = ["ProviderSigner", "asset_href", "gdal_source", "signer_for"]

@@ -6,7 +6,7 @@ Search needs no account. An unsigned read answers 409 PublicAccessNotPermitted. 
 
 from geostack_dagster.auth.signer import AuthScheme
 from geostack_dagster.domain import identity, radiometry
-from geostack_dagster.providers import sentinel2
+from geostack_dagster.providers import hls, sentinel2
 from geostack_dagster.providers.provider import (
     Collection,
     FilterDialect,
@@ -31,6 +31,8 @@ PLANETARY_COMPUTER = Provider(
             identity=identity.sentinel2,
             clear=sentinel2.CLEAR,
         ),
+        "hls2-l30": hls.collection("hls2-l30", "L30"),
+        "hls2-s30": hls.collection("hls2-s30", "S30"),
     },
     access=(
         # Rendered previews and tile services answer without a token and refuse one.

@@ -23,6 +23,21 @@ class FilterDialect(StrEnum):
     NONE = "none"
 
 
+class SearchApi(StrEnum):
+    """What kind of catalogue answers a search."""
+
+    STAC = "stac"
+    CMR = "cmr"
+
+
+class PixelSource(StrEnum):
+    """Where pixels come from."""
+
+    FILES = "files"
+    PROCESS_API = "process-api"
+    """A service renders the bands asked for on the grid asked for; items name no files."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Defaults read from the provider's pages or threads; every one can be overridden."""
@@ -55,6 +70,8 @@ class Collection:
     radiometry: RadiometryRule = stated
     identity: IdentityRule = by_id
     clear: ClearClasses | None = None
+    aliases: tuple[str, ...] = ()
+    """Other ids under which Items or catalogues know it, such as CMR concept ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +91,12 @@ class Provider:
     region: str = "us-west-2"
     """AWS region of its `s3://` buckets, but for those in `bucket_regions`."""
     bucket_regions: Mapping[str, str] = field(default_factory=dict)
+    search_api: SearchApi = SearchApi.STAC
+    search_scheme: AuthScheme = AuthScheme.ANONYMOUS
+    """How the catalogue itself is asked."""
+    pixels: PixelSource = PixelSource.FILES
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Other addresses by purpose: `token`, `login`, `s3`, `s3credentials`, `process`."""
     limits: Limits = field(default_factory=Limits)
     has_matched: bool = True
     """Whether a search states how many Items match."""
@@ -85,15 +108,22 @@ class Provider:
         Raises:
             ConfigurationError: If the provider record has no such collection.
         """
-        try:
-            return self.collections[name]
-        except KeyError:
+        found = self.find_collection(name)
+        if found is None:
             near = get_close_matches(name, self.collections, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigurationError(
                 f"{self.slug} has no collection {name!r}; {hint}Known: "
                 f"{', '.join(self.collections)}"
-            ) from None
+            )
+        return found
+
+    def find_collection(self, name: str) -> Collection | None:
+        """The collection record by id or alias; None if there is none."""
+        for known in self.collections.values():
+            if name == known.id or name in known.aliases:
+                return known
+        return None
 
     def scheme(self, href: Href) -> AuthScheme | None:
         """The scheme that opens `href`; None for a host this provider does not keep assets on."""

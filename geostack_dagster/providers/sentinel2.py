@@ -33,8 +33,15 @@ _ANCILLARY: Mapping[str, tuple[str, float, bool]] = {
 CLEAR = ClearClasses(band="SCL", keep=(4, 5, 6, 7, 11), buffer_around=(3, 8, 9, 10))
 
 
+L1C_BANDS = tuple(_OPTICAL)
+"""Names of all bands of a Level-1C product."""
 L2A_BANDS = (*(name for name in _OPTICAL if name != "B10"), *_ANCILLARY)
 """Names of all bands of a Level-2A product."""
+NATIVE_M: Mapping[str, float] = {
+    **{name: facts[3] for name, facts in _OPTICAL.items()},
+    **{name: facts[1] for name, facts in _ANCILLARY.items()},
+}
+"""Native pixel size of each band [m]."""
 
 
 def band_table(keys: Mapping[str, tuple[str, ...]]) -> BandTable:
