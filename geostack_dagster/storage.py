@@ -1,110 +1,158 @@
-"""Whole small objects by URL: a folder on this machine, or a bucket (`s3://`, `az://`, `gs://`).
+"""Whole files at a path or URL: a reader finds the old one or the new one, never a part.
 
-Writes are atomic: a reader sees the old bytes or the new ones. Cubes have their own store; this is
-for what lies beside them (snapshots, recipes, pins, published files).
+Local paths are renamed into place. Object stores (`s3://`, `gs://`, `az://`, ...) take one put
+through obstore, with the credentials its environment variables name. Every other scheme goes
+through fsspec: written beside the target, then moved.
 """
 
 import os
 import tempfile
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from geostack_dagster.errors import ConfigurationError
+import fsspec
+import obstore
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import ObjectStore, from_url
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+from geostack_dagster.domain.hrefs import basename, canonical, redact
+from geostack_dagster.errors import RejectedCredentialError, ServiceError
 
-_BUCKET_SCHEMES = ("s3", "az", "gs")
+_OBJECT_STORES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
+
+
+@contextmanager
+def staged(url: str) -> Iterator[Path]:
+    """A path to write to; it becomes `url` when the block ends, and is dropped if it fails.
+
+    Raises:
+        RejectedCredentialError: If the object store refuses the credential.
+        ServiceError: If the object store does not take the file.
+    """
+    local = local_path(url)
+    if local is not None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target when local, so that it is on the same disk and a rename is atomic.
+    with tempfile.TemporaryDirectory(
+        prefix=".staged-", dir=local.parent if local else None
+    ) as folder:
+        path = Path(folder) / basename(url)
+        yield path
+        if local is not None:
+            _flush(path)
+            path.replace(local)
+        else:
+            _upload(path, url)
+
+
+def write_bytes(url: str, content: bytes) -> None:
+    """Write a whole file; raises as `staged` does."""
+    with staged(url) as path:
+        path.write_bytes(content)
 
 
 def read_bytes(url: str) -> bytes:
-    """The object's bytes.
+    """Content of a file.
 
     Raises:
-        FileNotFoundError: If there is no such object.
+        FileNotFoundError: If there is none.
+        RejectedCredentialError: If the object store refuses the credential.
+        ServiceError: If the object store does not answer.
     """
-    path = local_path(url)
-    if path is not None:
-        return path.read_bytes()
-    store, key = _bucket(url)
-    return bytes(store.get(key).bytes())
-
-
-def write_bytes(url: str, data: bytes) -> None:
-    """Put `data` at `url`, replacing what was there in one step."""
-    path = local_path(url)
-    if path is None:
-        store, key = _bucket(url)
-        store.put(key, data)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, so that the rename stays on one file system; hidden, so that listings skip it.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    local = local_path(url)
+    if local is not None:
+        return local.read_bytes()
+    if not _is_object_store(url):
+        system, path = fsspec.url_to_fs(url)
+        return bytes(system.cat_file(path))
+    store, name = _opened(url)
+    with _translated(url):
+        return bytes(obstore.get(store, name).bytes())
 
 
 def exists(url: str) -> bool:
-    """Whether there is an object at `url`."""
-    path = local_path(url)
-    if path is not None:
-        return path.is_file()
-    store, key = _bucket(url)
+    """Whether there is a file. Raises as `read_bytes` does, except for a missing one."""
+    local = local_path(url)
+    if local is not None:
+        return local.is_file()
+    if not _is_object_store(url):
+        system, path = fsspec.url_to_fs(url)
+        return bool(system.isfile(path))
+    store, name = _opened(url)
     try:
-        store.head(key)
+        with _translated(url):
+            obstore.head(store, name)
     except FileNotFoundError:
         return False
     return True
 
 
 def delete(url: str) -> None:
-    """Remove the object; nothing happens when there is none."""
-    path = local_path(url)
-    if path is not None:
-        path.unlink(missing_ok=True)
-    elif exists(url):
-        store, key = _bucket(url)
-        store.delete(key)
+    """Remove a file; nothing happens if there is none. Raises as `read_bytes` does."""
+    local = local_path(url)
+    if local is not None:
+        local.unlink(missing_ok=True)
+    elif not _is_object_store(url):
+        system, path = fsspec.url_to_fs(url)
+        if system.isfile(path):
+            system.rm_file(path)
+    else:
+        store, name = _opened(url)
+        try:
+            with _translated(url):
+                obstore.delete(store, name)
+        except FileNotFoundError:
+            pass
 
 
 def local_path(url: str) -> Path | None:
-    """Path of a folder or `file://` URL; None for a bucket.
-
-    Raises:
-        ConfigurationError: If the scheme is none that is known.
-    """
+    """The path that a `file://` URL or a plain path names; None for any other scheme."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return Path(parts.path)
-    if parts.scheme in _BUCKET_SCHEMES:
-        return None
-    if "://" in url:
-        raise ConfigurationError(
-            f"cannot store at {parts.scheme}://; use a folder, file://, "
-            f"{', '.join(scheme + '://' for scheme in _BUCKET_SCHEMES)}"
-        )
-    return Path(url)
+        return Path(unquote(parts.path))
+    return Path(url) if parts.scheme == "" else None
 
 
-def _bucket(url: str) -> tuple["ObjectStore", str]:
-    parts = urlsplit(url)
-    return _store(f"{parts.scheme}://{parts.netloc}"), parts.path.lstrip("/")
+def _is_object_store(url: str) -> bool:
+    return urlsplit(url).scheme in _OBJECT_STORES
 
 
-@lru_cache(maxsize=16)
-def _store(root: str) -> "ObjectStore":
-    from obstore.store import from_url
+def _upload(path: Path, url: str) -> None:
+    if _is_object_store(url):
+        store, name = _opened(url)
+        with _translated(url):
+            obstore.put(store, name, path)
+        return
+    system, target = fsspec.url_to_fs(url)
+    system.makedirs(target.rpartition("/")[0], exist_ok=True)
+    system.put_file(str(path), f"{target}.part")
+    system.mv(f"{target}.part", target)
 
-    return from_url(
-        root
-    )  # credentials and endpoint from the environment (AWS_*, AZURE_*, GOOGLE_*)
+
+def _opened(url: str) -> tuple[ObjectStore, str]:
+    folder, _, name = url.rpartition("/")
+    return from_url(folder), name
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    shown = canonical(url)
+    try:
+        yield
+    except NotFoundError as error:
+        raise FileNotFoundError(shown) from error
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise RejectedCredentialError(
+            f"the object store refused the credential of the environment for {shown}; check the "
+            "variables of its scheme (AWS_*, AZURE_STORAGE_*, GOOGLE_*)"
+        ) from None
+    except BaseError as error:
+        said = redact(str(error)).partition("\n")[0]  # what follows is a dump of the request
+        raise ServiceError(f"{shown} was not taken or given: {said}") from None
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

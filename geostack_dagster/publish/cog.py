@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import SIGNATURE
 from geostack_dagster.errors import ConfigurationError, IntegrityError
-from geostack_dagster.publish.storage import staged
+from geostack_dagster.storage import staged
 
 MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 

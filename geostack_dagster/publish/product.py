@@ -35,7 +35,7 @@ from geostack_dagster.publish.stac_item import (
     same_content,
     stamped,
 )
-from geostack_dagster.publish.storage import delete, read_bytes, write_bytes
+from geostack_dagster.storage import delete, exists, read_bytes, write_bytes
 
 _DIGEST_LENGTH = 12
 
@@ -207,9 +207,10 @@ def _item(product: Product, report: CogReport, picture: bytes, stem: str) -> dic
 
 def _previous(item_url: str) -> dict[str, Any] | None:
     """The Item of an earlier publication; None if there is none, or none that can be read."""
-    content = read_bytes(item_url)
+    if not exists(item_url):
+        return None
     try:
-        found = json.loads(content) if content is not None else None
+        found = json.loads(read_bytes(item_url))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

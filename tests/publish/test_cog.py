@@ -11,7 +11,7 @@ import rasterio
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.publish.cog import BandText, statistics_of, write_cog
-from geostack_dagster.publish.storage import read_bytes
+from geostack_dagster.storage import read_bytes
 
 TEXTS = {"NDVI": BandText(long_name="greenness", unit="1")}
 

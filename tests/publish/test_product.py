@@ -17,7 +17,7 @@ from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.publish.cog import multihash
 from geostack_dagster.publish.map_page import Masks
 from geostack_dagster.publish.product import Product, publish
-from geostack_dagster.publish.storage import read_bytes
+from geostack_dagster.storage import read_bytes
 
 NOW = datetime(2024, 6, 5, 12, tzinfo=UTC)
 LATER = datetime(2024, 6, 6, 12, tzinfo=UTC)

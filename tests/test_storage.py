@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from geostack_dagster.errors import RejectedCredentialError
-from geostack_dagster.publish.storage import delete, read_bytes, staged, write_bytes
+from geostack_dagster.storage import delete, exists, read_bytes, staged, write_bytes
 
 
 def write_half(url: str) -> None:
@@ -33,14 +33,14 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_what_is_written_is_read_and_can_be_replaced_and_deleted(folder: str) -> None:
     url = f"{folder}/a.json"
-    assert read_bytes(url) is None
+    assert not exists(url)
     delete(url)
     write_bytes(url, b"one")
     assert read_bytes(url) == b"one"
     write_bytes(url, b"another")
     assert read_bytes(url) == b"another"
     delete(url)
-    assert read_bytes(url) is None
+    assert not exists(url)
 
 
 def test_a_failure_while_staging_keeps_the_old_file_and_leaves_no_part(folder: str) -> None:
