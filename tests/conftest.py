@@ -1,6 +1,7 @@
 """Fixtures that every test may use; no test reaches beyond loopback."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from geostack_dagster.sandbox import Sandbox
+from tests.bucket import Bucket
 
 # The first example of a test often pays for imports, and two cores are shared by many.
 settings.register_profile("house", deadline=None)
@@ -42,3 +44,24 @@ def in_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
     sandbox.control.clear_log()
     yield sandbox
     sandbox.control.clear_faults()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A bucket with its endpoint and credential in the environment."""
+    server = Bucket()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "never shown",
+        "AWS_REGION": "eu-central-1",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()

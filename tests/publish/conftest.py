@@ -1,8 +1,4 @@
-"""A product small enough to read in full, and a bucket on loopback."""
-
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+"""A product small enough to read in full."""
 
 import numpy as np
 import pytest
@@ -14,71 +10,6 @@ from geostack_dagster.publish.cog import BandText
 from geostack_dagster.publish.map_page import Masks
 from geostack_dagster.publish.product import Product
 from geostack_dagster.publish.stac_item import Origin
-
-
-class Bucket(ThreadingHTTPServer):
-    """Objects of a path-style S3 endpoint; `refuse` answers 403, as for an expired key."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.objects: dict[str, bytes] = {}
-        self.refuse = False
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Bucket
-
-    def answer(self, status: int, body: bytes = b"") -> None:
-        self.send_response(403 if self.server.refuse else status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"1"')
-        self.send_header("Last-Modified", "Mon, 03 Jun 2024 10:00:00 GMT")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers["Content-Length"]))
-
-    def do_PUT(self) -> None:
-        body = self.body()
-        if not self.server.refuse:
-            self.server.objects[self.path] = body
-        self.answer(200)
-
-    def do_GET(self) -> None:
-        there = self.path in self.server.objects
-        self.answer(200 if there else 404, self.server.objects.get(self.path, b""))
-
-    def do_POST(self) -> None:  # S3 deletes in bulk
-        key = self.body().decode().partition("<Key>")[2].partition("<")[0]
-        self.server.objects.pop(f"{self.path.partition('?')[0]}/{key}", None)
-        self.answer(
-            200, f"<DeleteResult><Deleted><Key>{key}</Key></Deleted></DeleteResult>".encode()
-        )
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    server = Bucket()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "never shown",
-        "AWS_REGION": "eu-central-1",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture

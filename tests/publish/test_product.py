@@ -17,7 +17,7 @@ from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.publish.cog import multihash
 from geostack_dagster.publish.map_page import Masks
 from geostack_dagster.publish.product import Product, publish
-from geostack_dagster.storage import read_bytes
+from geostack_dagster.storage import exists, read_bytes
 
 NOW = datetime(2024, 6, 5, 12, tzinfo=UTC)
 LATER = datetime(2024, 6, 6, 12, tzinfo=UTC)
@@ -164,8 +164,8 @@ def test_a_product_is_published_into_a_store(
     again = publish(product, folder, now=LATER)
     assert again.unchanged
     publish(changed(product), folder, now=LATER)
-    assert read_bytes(report.cog.url) is None
-    assert json.loads(read_bytes(report.item_url) or b"")["id"] == product.origin.item_id
+    assert not exists(report.cog.url)
+    assert json.loads(read_bytes(report.item_url))["id"] == product.origin.item_id
     if place == "s3":
         assert len(bucket.objects) == 3
 
