@@ -87,6 +87,10 @@ class Catalogue:
         """One Item."""
         return self._records.get((collection, name))
 
+    def named(self, name: str) -> Key | None:
+        """Key of the Item with this id, in whatever collection."""
+        return next((key for key in self._records if key[1] == name), None)
+
     def collections(self) -> list[str]:
         """Ids of all collections that hold Items."""
         return sorted({collection for collection, _ in self._records})

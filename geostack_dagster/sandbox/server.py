@@ -57,7 +57,7 @@ async def _listen(
     """Serve an application on a free port of loopback until the stack unwinds."""
     config = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="critical",
         access_log=False,
         lifespan="off",
         timeout_keep_alive=_KEEP_ALIVE_S,

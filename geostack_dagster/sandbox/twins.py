@@ -116,9 +116,9 @@ class Twins:
 
     def _find(self, name: str) -> tuple[str, Key]:
         for slug, archive in self.archives.items():
-            for record in archive.catalogue.records():
-                if record.key[1] == name:
-                    return slug, record.key
+            key = archive.catalogue.named(name)
+            if key is not None:
+                return slug, key
         raise KeyError(name)
 
     def _take(self, item: Any) -> Iterator[str]:

@@ -1,0 +1,93 @@
+"""Recorded Items are served with pixels that fit what they state."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from geostack_dagster.sandbox import Sandbox
+from geostack_dagster.sandbox.archive import place_of
+from geostack_dagster.sandbox.twins import Twins
+from tests.sandbox.conftest import EARTH_SEARCH, PLANETARY, signed
+
+
+@pytest.fixture(scope="module")
+def served(shared_fixtures):
+    lines: list[str] = []
+    twins = Twins(token_lifetime_s=60, tile_cache_bytes=1 << 20)
+    twins.load(shared_fixtures / "items", lines.append)
+    return twins, lines
+
+
+def test_all_items_of_the_two_archives_are_in_their_catalogues(served, shared_fixtures):
+    twins, _ = served
+    held = Counter()
+    for folder, slug in (("pc", "planetary_computer"), ("es", "earth_search")):
+        for path in (shared_fixtures / "items" / folder).rglob("*.json"):
+            item = json.loads(path.read_text())
+            assert twins.archives[slug].catalogue.get(item["collection"], item["id"]), path.name
+            held[slug] += 1
+    assert held["planetary_computer"] > 20
+    assert held["earth_search"] > 15
+
+
+def test_what_is_not_served_is_reported_with_a_reason(served, shared_fixtures):
+    _, lines = served
+    count = len(list((shared_fixtures / "items").rglob("*.json")))
+    skipped = [line for line in lines if ": skipped: " in line]
+    assert 0 < len(skipped) < count
+    assert any("MOD14A1" in line and "EPSG" in line for line in lines)
+    assert all(len(line.partition(": ")[2]) > 10 for line in lines)
+
+
+def test_every_sentinel2_image_has_the_shape_that_its_item_states(served, shared_fixtures):
+    twins, _ = served
+    seen = 0
+    for path in sorted((shared_fixtures / "items").rglob("sentinel-2-*l2a/*.json")):
+        item = json.loads(path.read_text())
+        for asset in item["assets"].values():
+            place = place_of(asset)
+            if place is None or "tiff" not in asset["type"] or "proj:shape" not in asset:
+                continue
+            stored = twins.vault.find(place.store, place.container, place.key)
+            assert list(stored.layout.spec.shape) == asset["proj:shape"]
+            left, top = asset["proj:transform"][2], asset["proj:transform"][5]
+            assert stored.layout.spec.origin == (left, top)
+            seen += 1
+    assert seen > 200
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["[]", "{}", "not json", '{"type": "Feature", "assets": {}, "links": null}', "null", '"x"'],
+)
+def test_strange_files_are_skipped(tmp_path, document):
+    (tmp_path / "strange.json").write_text(document)
+    lines: list[str] = []
+    Twins(token_lifetime_s=60, tile_cache_bytes=1).load(tmp_path, lines.append)
+    assert len(lines) == 1
+    assert "strange.json" in lines[0]
+
+
+def test_served_through_the_sandbox(shared_fixtures, monkeypatch, capfd):
+    import rasterio
+    import requests
+
+    folder = shared_fixtures / "items" / "es" / "sentinel-2-l2a"
+    other = shared_fixtures / "items" / "pc" / "sentinel-2-l2a"
+    with Sandbox([folder, other]) as sandbox, requests.Session() as http:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"{EARTH_SEARCH}/collections/sentinel-2-l2a/items/S2A_32TMT_20200305_1_L2A"
+        item = http.get(url).json()
+        assert item == json.loads((folder / "S2A_32TMT_20200305_1_L2A.json").read_text())
+        with rasterio.open(item["assets"]["red"]["href"]) as source:
+            assert source.read(1, window=((0, 16), (0, 16))).min() > 0
+        (match,) = http.post(
+            f"{PLANETARY}/stac/v1/search",
+            json={"ids": ["S2B_MSIL2A_20200705T101559_R065_T32TMT_20200825T083452"]},
+        ).json()["features"]
+        with rasterio.open(signed(http, match["assets"]["B04"]["href"])) as source:
+            # The recorded footprint leaves the tile's north-west corner without data.
+            assert source.read(1, window=((0, 16), (0, 16))).max() == 0
+            assert source.read(1, window=((0, 16), (10900, 10916))).min() > 0
