@@ -10,18 +10,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cache
 from math import ceil
 from threading import Event, Lock
 from typing import Any
 
+from geostack_dagster.auth.signer import AuthScheme
 from geostack_dagster.catalog.api import Headers
 from geostack_dagster.catalog.ask import MAX_PAGES, Ask, Page, Searcher
 from geostack_dagster.catalog.canonical import make_canonical
 from geostack_dagster.catalog.check import Rejected, Sieve
 from geostack_dagster.catalog.clients import SEARCHERS
+from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import item_id, moment, properties
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.errors import ConfigurationError, ServiceError
+from geostack_dagster.providers.access import ProviderSigner
 from geostack_dagster.providers.provider import FilterDialect, Provider
 
 _SHARD = timedelta(days=14)
@@ -58,7 +62,7 @@ def search(
         query: What is asked. `max_items` takes the earliest.
         client: `pystac-client` or `rustac`.
         url: Root of the STAC API instead of the provider's.
-        headers: Gives authorising headers, for catalogues that want them.
+        headers: Gives authorising headers instead of the provider's own `search_scheme`.
 
     Raises:
         ConfigurationError: If the catalogue has no such collection, or refuses the query, or it
@@ -68,7 +72,10 @@ def search(
     """
     if client not in SEARCHERS:
         raise ConfigurationError(f"unknown client {client!r}; use one of {', '.join(SEARCHERS)}")
-    searcher = SEARCHERS[client](provider, url or provider.stac_url, headers)
+    root = url or provider.stac_url
+    if headers is None and provider.search_scheme is not AuthScheme.ANONYMOUS:
+        headers = _signed(provider.slug, root)
+    searcher = SEARCHERS[client](provider, root, headers)
     _check_collections(searcher, provider, query)
     run = _Run(searcher, query)
     answers = _answers(run, provider)
@@ -84,6 +91,12 @@ def search(
         rejected=tuple(sieve.rejected),
         warnings=(*warnings, *sieve.notes, *_ignored(sieve, provider)),
     )
+
+
+@cache  # the same function each time: connections are kept by it
+def _signed(slug: str, url: str) -> Headers:
+    signer = ProviderSigner(slug)
+    return lambda: signer.sign(Href(url)).headers
 
 
 @dataclass(slots=True)

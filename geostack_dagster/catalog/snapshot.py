@@ -133,10 +133,10 @@ def write(snapshot: Snapshot, url: str) -> None:
         IntegrityError: If an Item holds a signature or token; nothing is written then.
     """
     facts = json.dumps(_header_json(snapshot), separators=(",", ":"))
-    storage.write_bytes(item_collection_url(url), b"".join(_collection(snapshot)))
-    sink = io.BytesIO()
-    write_items(snapshot.items, sink, facts={_FACTS: facts})
-    storage.write_bytes(url, sink.getvalue())
+    with storage.staged(item_collection_url(url)) as path, path.open("wb") as file:
+        file.writelines(_collection(snapshot))
+    with storage.staged(url) as path:
+        write_items(snapshot.items, path, facts={_FACTS: facts})
 
 
 def read(url: str) -> Snapshot:
