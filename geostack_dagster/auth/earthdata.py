@@ -42,12 +42,12 @@ _HOSTS = ("*.earthdata.nasa.gov", "*.earthdatacloud.nasa.gov")
 class EarthdataSigner(BrokeredSigner):
     """Bearer tokens for Earthdata's https hosts; holds `access_token`."""
 
-    login_host: str = "urs.earthdata.nasa.gov"
+    login_url: str = "https://urs.earthdata.nasa.gov"
     hosts: tuple[str, ...] = _HOSTS
 
     @override
     def scope(self, href: Href) -> str:
-        """The login host: one token serves all of Earthdata.
+        """The login address: one token serves all of Earthdata.
 
         Raises:
             ConfigurationError: If a bearer must not go to the href's host.
@@ -60,7 +60,7 @@ class EarthdataSigner(BrokeredSigner):
                 f"an Earthdata token is for https on {', '.join(self.hosts)}, not for "
                 f"{location.scheme}://{location.host}"
             )
-        return self.login_host
+        return self.login_url
 
     @override
     def _fetch(self, href: Href) -> Credential:
@@ -71,7 +71,7 @@ class EarthdataSigner(BrokeredSigner):
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise RejectedCredentialError(
                 f"the Earthdata token in {token.source} expired at {expires_at.isoformat()}; "
-                f"make another in your profile at https://{self.login_host}"
+                f"make another in your profile at {self.login_url}"
             )
         return Credential(
             values={"access_token": token.value}, expires_at=expires_at, source=token.source
@@ -84,18 +84,19 @@ class EarthdataSigner(BrokeredSigner):
 
     def _exchanged(self) -> Credential:
         """A token for a user name and password."""
-        found = self.settings.login(self.login_host, user=_USER, password=_PASSWORD)
+        host = locate(self.login_url).host
+        found = self.settings.login(host, user=_USER, password=_PASSWORD)
         if found is None:
             raise MissingCredentialError(
                 f"Earthdata asks for a login: set {_TOKEN}, or {_USER} and {_PASSWORD}, or add "
-                f"{self.login_host} to your netrc file. {_REGISTRATION}"
+                f"{host} to your netrc file. {_REGISTRATION}"
             )
         user, password = found
         service = "Earthdata Login"
         answer = ask(
             TokenRequest(
                 service=service,
-                url=f"https://{self.login_host}/api/users/find_or_create_token",
+                url=f"{self.login_url}/api/users/find_or_create_token",
                 method="POST",
                 headers={"Accept": "application/json"},
                 login=(user.value, password.value),

@@ -44,7 +44,7 @@ def _oauth2(provider: Provider, settings: Settings) -> Signer:
 
 
 def _earthdata(provider: Provider, settings: Settings) -> Signer:
-    bearer = EarthdataSigner(login_host=locate(provider.endpoints["login"]).host, settings=settings)
+    bearer = EarthdataSigner(login_url=provider.endpoints["login"], settings=settings)
     keys = EarthdataS3Signer(
         bearer=bearer, credentials_url=provider.endpoints["s3credentials"], settings=settings
     )

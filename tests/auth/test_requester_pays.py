@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from geostack_dagster.auth.broker import Broker
@@ -40,14 +38,13 @@ def test_temporary_keys_carry_their_session():
     assert request.headers["x-amz-security-token"] == "session"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_keys_that_were_refused_help_only_when_they_have_changed(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     signer = RequesterPaysSigner(region_of=lambda _: "us-west-2", broker=Broker())
     request = signer.sign(HREF)
-    time.sleep(1.05)
     assert not signer.forget(HREF, request)
-    time.sleep(1.05)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "rotated")
     assert signer.forget(HREF, request)
     assert signer.sign(HREF).headers["Authorization"] != request.headers["Authorization"]
