@@ -1,6 +1,7 @@
 """Exchanges through fsspec's HTTP file system and aiohttp: slower, but shows the whole answer."""
 
 import asyncio
+import ssl
 from typing import Any, override
 
 import aiohttp
@@ -67,7 +68,10 @@ async def _client(
     *, limit: int, timeout_s: float, loop: object = None, **options: Any
 ) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, ttl_dns_cache=300),
+        # aiohttp reads SSL_CERT_FILE when it is imported; a certificate set later counts as well.
+        connector=aiohttp.TCPConnector(
+            limit=limit, ttl_dns_cache=300, ssl=ssl.create_default_context()
+        ),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         trust_env=True,
         **options,
