@@ -77,6 +77,7 @@ class _Explainer:
     collection: str | None
     findings: Findings
     decisions: list[tuple[str, Radiometry]] = field(default_factory=list)
+    placed: set[tuple[str, str]] = field(default_factory=set)
 
     def explanation(self, recognised_by: str) -> Explanation:
         record = self._record(self.collection)
@@ -174,11 +175,7 @@ class _Explainer:
         self.decisions.append((band.name, calibration))
         for warning in calibration.warnings:
             self.findings.of(_about(band, key), warning.removeprefix(f"{band.name}: "))
-        if self.provider is not None and self.provider.pixels is PixelSource.PROCESS_API:
-            self.findings.add("it names no files: its bands are rendered by the provider's service")
-        else:
-            for remark in placement.remarks(self.item, asset):
-                self.findings.of(_about(band, key), remark)
+        self._place(_about(band, key), key)
         grid = projection(self.item, asset)
         dtype, nodata, assumed = self._format(band, key)
         return BandExplanation(
@@ -198,6 +195,16 @@ class _Explainer:
             transform=grid.transform,
             assumed=assumed,
         )
+
+    def _place(self, about: str, key: str) -> None:
+        if (about, key) in self.placed:
+            return
+        self.placed.add((about, key))
+        if self.provider is not None and self.provider.pixels is PixelSource.PROCESS_API:
+            self.findings.add("it names no files: its bands are rendered by the provider's service")
+            return
+        for remark in placement.remarks(self.item, assets(self.item)[key]):
+            self.findings.of(about, remark)
 
     def _format(self, band: Band, key: str) -> tuple[str | None, float | None, tuple[str, ...]]:
         asset, about = assets(self.item)[key], _about(band, key)

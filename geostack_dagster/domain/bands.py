@@ -76,13 +76,14 @@ class Band:
         Where EnMAP's two detectors overlap, centres lie 0.2 nm apart and a recalibration may move
         them by as much; their widths still tell the detectors apart.
         """
-        centre, width = (
-            number(entry.get(name)) for name in ("center_wavelength", "full_width_half_max")
-        )
+        centre = number(entry.get("center_wavelength"))
         if centre is None or self.wavelength_nm is None:
             return math.inf
-        aside = abs(width - self.fwhm_nm) if width is not None and self.fwhm_nm is not None else 0.0
-        return abs(centre - self.wavelength_nm) + aside
+        off = abs(centre - self.wavelength_nm)
+        if off > _SAME_BAND_NM or self.fwhm_nm is None:
+            return off
+        width = number(entry.get("full_width_half_max"))
+        return off if width is None else off + abs(width - self.fwhm_nm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,10 @@ def pixel_format(asset: Asset, band: int = 0) -> PixelFormat:
 
 def number(value: object) -> float | None:
     """A number, also when written as a string ("72", "nan"); None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, str | SupportsFloat):
+    if isinstance(value, bool):
+        return None
+    # Protocols are slow to check: only what is none of the kinds of JSON is asked.
+    if not isinstance(value, float | int | str) and not isinstance(value, SupportsFloat):
         return None
     try:
         return float(value)
