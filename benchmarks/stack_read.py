@@ -485,12 +485,14 @@ class Bench:
 
 
 def needed_tiles(scene: Scene, grid: GeoBox, known: dict[str, Any]) -> dict[str, list[Any]]:
+    from odc.loader.types import RasterLoadParams
+
     from geostack_dagster.stack.reader.placement import Geometry, place
     from geostack_dagster.stack.reader.window import parts
 
     found = {}
     for name, header in known.items():
-        placement = place(Geometry.of(header, grid, "nearest", use_overviews=True))
+        placement = place(Geometry.of(header, grid, RasterLoadParams("uint16")))
         numbers = [part.tile for part in parts(header.main, placement.window, 0)]
         starts = [int(header.main.offsets[number]) for number in numbers]
         counts = [int(header.main.counts[number]) for number in numbers]

@@ -20,7 +20,8 @@ from geostack_dagster.stack.reader.codec import Raw
 from geostack_dagster.stack.reader.finish import cast
 from geostack_dagster.stack.reader.loop import decode_pool, run, together, wait
 from geostack_dagster.stack.reader.pixels import PixelReader
-from geostack_dagster.stack.reader.usage import Reached, Transforms, Usage
+from geostack_dagster.stack.reader.rule import SourceRule
+from geostack_dagster.stack.reader.usage import Reached, Usage
 from geostack_dagster.stack.reader.window import Window
 
 _FILES_AT_ONCE = 96
@@ -67,30 +68,26 @@ class Batch:
     """Files that rasterio read instead, and why; for the metadata."""
 
 
-def read_batch(
-    reader: PixelReader, requests: Sequence[PixelRequest], transforms: Transforms | None = None
-) -> Batch:
+def read_batch(reader: PixelReader, requests: Sequence[PixelRequest]) -> Batch:
     """All arrays, from one plan; blocks the calling thread.
 
     Args:
         reader: Where pixels come from.
-        requests: What is wanted; requests may share files and tiles.
-        transforms: Calibration by (href, band), applied to valid pixels only.
+        requests: What is wanted; requests may share files and tiles. A source may carry a
+            `SourceRule` as its `driver_data`.
 
     Raises:
         AssetError, ServiceError: From sources whose request has `fail_on_error` on.
         CredentialError: Always; an archive that refuses access is no missing pixel.
         ConfigurationError: If a file has no such band.
     """
-    return wait(_Plan(reader, requests, transforms or {}).run())
+    return wait(_Plan(reader, requests).run())
 
 
 class _Plan:
     """The requests turned round: what every file has to give to whom."""
 
-    def __init__(
-        self, reader: PixelReader, requests: Sequence[PixelRequest], transforms: Transforms
-    ) -> None:
+    def __init__(self, reader: PixelReader, requests: Sequence[PixelRequest]) -> None:
         self.reader, self.requests = reader, requests
         self.reached: dict[tuple[int, int], Reached] = {}
         self.unread: list[Unread] = []
@@ -101,12 +98,12 @@ class _Plan:
         for number, request in enumerate(requests):
             alone = len(request.sources) == 1
             for rank, source in enumerate(request.sources):
-                href = canonical(source.uri)
+                href, rule = canonical(source.uri), SourceRule.of(source)
                 usage = Usage(
-                    band=source.band,
+                    band=rule.band or source.band,
                     grid=request.grid,
                     cfg=request.cfg,
-                    transform=transforms.get((href, source.band)),
+                    rule=rule,
                     out=request.out if alone else None,
                 )
                 self.files.setdefault(href, []).append(((number, rank), usage))

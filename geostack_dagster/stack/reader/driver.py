@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from odc.loader.types import RasterLoadParams, RasterSource
+from odc.loader.types import MDParser, RasterLoadParams, RasterSource
 
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.hrefs import Href, basename, canonical
@@ -26,8 +26,9 @@ from geostack_dagster.stack.reader.codec import Raw
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.loop import wait
 from geostack_dagster.stack.reader.pixels import PixelReader
+from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy, TransportName
-from geostack_dagster.stack.reader.usage import Reached, Transforms, Usage
+from geostack_dagster.stack.reader.usage import Reached, Usage
 
 _log = logging.getLogger(__name__)
 _MAX_READERS = 16
@@ -39,24 +40,35 @@ type Roi = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverConfig:
-    """All that a driver is made of; picklable if the signer and the transforms are."""
+    """All that a driver is made of; picklable if the signer is."""
 
     signer: Signer | None = None
     transport: TransportName = "obstore"
     policy: FetchPolicy = field(default_factory=FetchPolicy)
     headers: Mapping[Href, Header] = field(default_factory=dict, repr=False)
     """Headers known beforehand, such as a stored tile index."""
-    transforms: Transforms = field(default_factory=dict, repr=False)
-    """Calibration by (href, band), applied to valid pixels only."""
     key: str = field(default_factory=lambda: uuid4().hex)
-    """Names the reader that drivers made of this configuration share in a process."""
+    """Names the reader that drivers of this configuration share in a process.
+
+    It is also what tells two loads of the same sources apart in dask: give loads with different
+    calibrations different keys, such as the fingerprint of their recipe.
+    """
 
 
 class CogDriver:
-    """Implements `odc.loader.types.ReaderDriver`."""
+    """Implements `odc.loader.types.ReaderDriver`.
 
-    def __init__(self, config: DriverConfig | None = None) -> None:
+    Args:
+        config: What it is made of.
+        md_parser: Tells odc-stac about bands, and may give sources a `SourceRule`; stays behind
+            when the driver travels, for by then every source carries its rule.
+    """
+
+    def __init__(
+        self, config: DriverConfig | None = None, *, md_parser: MDParser | None = None
+    ) -> None:
         self.config = config or DriverConfig()
+        self._md_parser = md_parser
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
@@ -97,9 +109,9 @@ class CogDriver:
         return CogSource(self, src)
 
     @property
-    def md_parser(self) -> None:
-        """odc-stac's own parser will do."""
-        return
+    def md_parser(self) -> MDParser | None:
+        """The parser given; without one odc-stac's own will do."""
+        return self._md_parser
 
     @property
     def dask_reader(self) -> None:
@@ -147,15 +159,12 @@ class CogSource:
     async def _read(
         self, href: Href, cfg: RasterLoadParams, grid: GeoBox, selection: Any
     ) -> list[Reached]:
-        reader, transforms = self.driver.reader, self.driver.config.transforms
-        bands = [self.source.band]
-        if self.source.band == 0:
+        reader, rule = self.driver.reader, SourceRule.of(self.source)
+        bands = [rule.band or self.source.band]
+        if bands == [0]:
             header = await reader.cogs.header(href)
             bands = _selected(header.main.samples, selection)
-        usages = [
-            Usage(band=band, grid=grid, cfg=cfg, transform=transforms.get((href, band)))
-            for band in bands
-        ]
+        usages = [Usage(band=band, grid=grid, cfg=cfg, rule=rule) for band in bands]
         return await reader.read(href, usages)
 
     def _shaped(

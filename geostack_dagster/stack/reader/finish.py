@@ -1,18 +1,16 @@
-"""From the pixels of a source to the pixels of the ask: gather or warp, shift, nodata, type.
+"""From the pixels of a source to the pixels of the ask: gather or warp, calibrate, mark, convert.
 
 The order matters. Missing pixels are found by the source's own marker before anything changes the
 values, and are marked anew at the end, so no calibration can turn nodata into data.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import rasterio.warp
 from affine import Affine
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.warp import resampling_s2rio
 from odc.loader.types import RasterLoadParams
@@ -20,9 +18,9 @@ from odc.loader.types import RasterLoadParams
 from geostack_dagster.stack.reader.codec import Raw
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.placement import Placement
+from geostack_dagster.stack.reader.rule import Calibrate, SourceRule, Valid
 
-type Transform = Callable[[Raw], Raw]
-"""A calibration of whole arrays; must not mind what it makes of missing pixels."""
+_MISSING_INT = np.iinfo(np.int32).min
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +32,12 @@ class Marking:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, header: Header, cfg: RasterLoadParams) -> "Marking":
-        """By odc-loader's rules: the override, the file, the fallback; fill value, NaN, source."""
+    def of(cls, header: Header, cfg: RasterLoadParams, rule: SourceRule) -> "Marking":
+        """By odc-loader's rules (override, file, fallback; fill value, NaN, source), ours first."""
         dtype = np.dtype(cfg.dtype or header.main.dtype)
-        source = cfg.src_nodata_override
-        if source is None:
-            source = cfg.src_nodata_fallback if header.nodata is None else header.nodata
+        found = (rule.nodata, cfg.src_nodata_override, header.nodata, cfg.src_nodata_fallback)
+        stored = np.dtype(header.main.dtype)
+        source = next((value for value in found if value is not None and fits(value, stored)), None)
         target = cfg.fill_value
         if target is None:
             target = math.nan if dtype.kind == "f" else source
@@ -57,77 +55,60 @@ class Marking:
             return self.source is None
         return self.source == self.target or (math.isnan(self.source) and math.isnan(self.target))
 
-    def missing(self, pixels: Raw) -> NDArray[np.bool_] | None:
+    def missing(self, pixels: Raw) -> Valid | None:
         """Where the source marks nothing; None if it never does."""
-        is_float = pixels.dtype.kind == "f"
         if self.source is None or math.isnan(self.source):
-            return np.isnan(pixels) if is_float else None
-        found = pixels == pixels.dtype.type(self.source) if _fits(self.source, pixels) else None
-        if is_float and found is not None:
-            found |= np.isnan(pixels)
-        return found
+            return np.isnan(pixels) if pixels.dtype.kind == "f" else None
+        found: Valid = pixels == pixels.dtype.type(self.source)
+        return found | np.isnan(pixels) if pixels.dtype.kind == "f" else found
 
 
-def settle(pixels: Raw, marking: Marking, transform: Transform | None) -> Raw:
-    """Pixels in the type asked for, calibrated, with missing ones marked as asked."""
-    if transform is None and marking.unchanged and pixels.dtype == marking.dtype:
-        return pixels
-    missing = marking.missing(pixels)
-    if transform is not None:
-        pixels = transform(pixels)
-    pixels = cast(pixels, marking.dtype)
-    if missing is not None and marking.target is not None:
-        if not pixels.flags.writeable:
-            pixels = pixels.copy()
-        pixels[missing] = marking.fill
-    return pixels
-
-
-def gather(pixels: Raw, placement: Placement, marking: Marking, transform: Transform | None) -> Raw:
+def gather(pixels: Raw, placement: Placement, marking: Marking, calibrate: Calibrate | None) -> Raw:
     """Pixels of the grid's part, from those of the window."""
-    if placement.map is None:
-        return settle(pixels, marking, transform)
-    found = settle(placement.map.take(pixels), marking, transform)
-    if placement.map.inside is not None:
-        found[~placement.map.inside] = marking.fill
+    inside = None
+    if placement.map is not None:
+        pixels, inside = placement.map.take(pixels), placement.map.inside
+    if calibrate is not None:
+        missing = marking.missing(pixels)
+        valid = np.ones(pixels.shape, bool) if missing is None else ~missing
+        return _calibrated(pixels, valid if inside is None else valid & inside, marking, calibrate)
+    found = _converted(pixels, marking)
+    if inside is not None:
+        found[~inside] = marking.fill
     return found
 
 
-def warp(
-    pixels: Raw,
-    placement: Placement,
-    *,
-    header: Header,
-    grid: GeoBox,
-    cfg: RasterLoadParams,
-    transform: Transform | None,
-) -> Raw:
-    """Pixels of the grid's part by GDAL's own warper, from a window in memory."""
-    marking = Marking.of(header, cfg)
-    marker = marking.source
-    if transform is not None:
-        values = transform(pixels)
-        missing = marking.missing(pixels)
-        if missing is not None:
-            marker = marking.target
-            if marker is not None:
-                values[missing] = marker
-        pixels = values
-    part = grid[placement.part.slices]
-    out = np.full(placement.part.shape, marking.fill, marking.dtype)
-    place = header.level_transform(placement.level)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Where a window lies, where its pixels go, and by which kernel."""
+
+    place: Affine
+    crs: str
+    part: GeoBox
+    resampling: str
+
+
+def warp(pixels: Raw, frame: Frame, marking: Marking, calibrate: Calibrate | None) -> Raw:
+    """Pixels of a part of the grid by GDAL's own warper, from a window in memory."""
+    dtype, marker = marking.dtype, marking.target
+    if calibrate is not None:
+        dtype, marker = _with_marker(pixels.dtype)
+    out = np.full(frame.part.shape.yx, 0 if marker is None else marker, dtype)
     rasterio.warp.reproject(
         np.ascontiguousarray(pixels),
         out,
-        src_transform=place * Affine.translation(placement.window.left, placement.window.top),
-        src_crs=header.crs,
-        src_nodata=marker,
-        dst_transform=part.transform,
-        dst_crs=str(grid.crs),
-        dst_nodata=marking.target,
-        resampling=resampling_s2rio(cfg.resampling),
+        src_transform=frame.place,
+        src_crs=frame.crs,
+        src_nodata=marking.source,
+        dst_transform=frame.part.transform,
+        dst_crs=str(frame.part.crs),
+        dst_nodata=marker,
+        resampling=resampling_s2rio(frame.resampling),
     )
-    return out
+    if calibrate is None:
+        return out
+    valid = ~np.isnan(out) if dtype.kind == "f" else out != marker
+    return _calibrated(out, valid, marking, calibrate)
 
 
 def cast(pixels: Raw, dtype: np.dtype[Any]) -> Raw:
@@ -143,8 +124,32 @@ def cast(pixels: Raw, dtype: np.dtype[Any]) -> Raw:
     return pixels.clip(low, high).astype(dtype)
 
 
-def _fits(value: float, pixels: Raw) -> bool:
-    if pixels.dtype.kind == "f":
+def fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a type can hold a number; a marker that it cannot hold marks nothing."""
+    if dtype.kind == "f":
         return True
-    limits = np.iinfo(pixels.dtype)
+    limits = np.iinfo(dtype)
     return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def _converted(pixels: Raw, marking: Marking) -> Raw:
+    if marking.unchanged and pixels.dtype == marking.dtype:
+        return pixels
+    missing = None if marking.target is None else marking.missing(pixels)
+    found = cast(pixels, marking.dtype)
+    if missing is not None:
+        found[missing] = marking.fill
+    return found
+
+
+def _calibrated(pixels: Raw, valid: Valid, marking: Marking, calibrate: Calibrate) -> Raw:
+    found = cast(calibrate(pixels, valid), marking.dtype)
+    found[~valid] = marking.fill
+    return found
+
+
+def _with_marker(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], float]:
+    """A type that holds all numbers of `dtype` and one more, and that one: for missing pixels."""
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        return np.dtype(np.int32), _MISSING_INT
+    return np.dtype(np.float64 if dtype != np.float32 else np.float32), math.nan

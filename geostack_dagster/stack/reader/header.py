@@ -62,9 +62,14 @@ class Header:
     @cached_property
     def geobox(self) -> GeoBox | None:
         """Grid of the full image; None if it has no affine transform or no CRS."""
-        if self.transform is None or self.crs is None:
+        return self.geobox_in(None)
+
+    def geobox_in(self, crs: str | None) -> GeoBox | None:
+        """The grid, with a CRS for a file that states none."""
+        found = self.crs or crs
+        if self.transform is None or found is None:
             return None
-        return GeoBox(self.main.shape, Affine(*self.transform), self.crs)
+        return GeoBox(self.main.shape, Affine(*self.transform), found)
 
     def level_transform(self, number: int) -> Affine:
         """Affine of a level: the full image's, stretched so that the level covers its extent."""

@@ -122,12 +122,8 @@ def _fill(
     checks_y, checks_x = y0 + _checks(height), x0 + _checks(width)
     truth = _at(locate, checks_x, checks_y)
     to_y, to_x = _lagrange(height), _lagrange(width)
-    guess_y, guess_x = _lagrange_at_checks(height), _lagrange_at_checks(width)
-    error = max(
-        float(np.abs(guess_y @ known @ guess_x.T - exact).max())
-        for known, exact in zip(found, truth, strict=True)
-    )
-    if error <= TOLERANCE_PX:  # false for NaN as well
+    error = _error(found, truth, (height, width))
+    if error <= TOLERANCE_PX:
         source = (to_y @ found[0] @ to_x.T, to_y @ found[1] @ to_x.T)
     elif max(height, width) <= _SMALLEST:
         source = _at(locate, x0 + _centres(width), y0 + _centres(height))
@@ -137,6 +133,19 @@ def _fill(
         return
     _store_whole(source[0], out[1][block.slices])
     _store_whole(source[1], out[0][block.slices])
+
+
+def _error(
+    found: tuple[Floats, Floats], truth: tuple[Floats, Floats], shape: tuple[int, int]
+) -> float:
+    """Largest distance between the polynomial and PROJ at the check points [pixels]."""
+    if not all(np.isfinite(values).all() for values in (*found, *truth)):
+        return np.inf
+    guess_y, guess_x = _lagrange_at_checks(shape[0]), _lagrange_at_checks(shape[1])
+    return max(
+        float(np.abs(guess_y @ known @ guess_x.T - exact).max())
+        for known, exact in zip(found, truth, strict=True)
+    )
 
 
 def _at(locate: Locate, xs: Floats, ys: Floats) -> tuple[Floats, Floats]:

@@ -62,13 +62,10 @@ class PixelReader:
         ]
 
     async def _placement(self, href: Href, header: Header, usage: Usage) -> Placement:
-        if header.geobox is None:
-            raise AssetError(
-                f"{basename(href)} has no affine transform and CRS (ground control points are not "
-                "supported); warp it first"
-            )
-        cfg = usage.cfg
-        geometry = Geometry.of(header, usage.grid, cfg.resampling, use_overviews=cfg.use_overviews)
+        try:
+            geometry = Geometry.of(header, usage.grid, usage.cfg, usage.rule.crs)
+        except AssetError as error:
+            raise AssetError(f"{basename(href)}: {error}") from error
         found = self._placements.get(geometry)
         if found is None:
             found = asyncio.ensure_future(run(lambda: place(geometry), decode_pool()))

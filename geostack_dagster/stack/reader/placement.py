@@ -4,18 +4,19 @@ Decided by the geometry alone, so a placement serves all bands and dates that sh
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.overlap import compute_reproject_roi
-from odc.geo.roi import roi_is_empty
+from odc.loader.types import RasterLoadParams
 from pyproj import Transformer
 
+from geostack_dagster.errors import AssetError
 from geostack_dagster.stack.reader import overview
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.pixelmap import (
@@ -29,10 +30,9 @@ from geostack_dagster.stack.reader.pixelmap import (
 from geostack_dagster.stack.reader.window import Window
 
 _NEAREST_SHIFT_PX, _KERNEL_SHIFT_PX = 0.9, 0.05  # as odc-loader: how far off a paste may be
-# odc projects five points per edge; an edge may bulge a little beyond the chord between them.
-_BULGE_PX = 16
+_BULGE_PX = 16  # how far a window's true outline may lie beyond the points probed
 _RADIUS_PX = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
-_PROBES = 17
+_PROBES = 33
 _EMPTY = Window(0, 0, 0, 0)
 
 
@@ -79,18 +79,26 @@ class Geometry:
 
     @classmethod
     def of(
-        cls, header: Header, grid: GeoBox, resampling: str, *, use_overviews: bool
+        cls, header: Header, grid: GeoBox, cfg: RasterLoadParams, crs: str | None = None
     ) -> "Geometry":
-        """The geometry of a file with a known place, on a grid."""
-        if header.geobox is None:
-            raise AssertionError
+        """The geometry of a file on a grid; `crs` is for a file that states none.
+
+        Raises:
+            AssetError: If the file's place on the ground is not known.
+        """
+        source = header.geobox if crs is None else header.geobox_in(crs)
+        if source is None:
+            raise AssetError(
+                "it has no affine transform or no CRS (ground control points are not supported); "
+                "warp it first"
+            )
         return cls(
-            header.geobox,
+            source,
             tuple(level.shape for level in header.levels),
             grid,
-            resampling == "nearest",
-            resampling,
-            use_overviews,
+            cfg.resampling == "nearest",
+            cfg.resampling,
+            cfg.use_overviews,
         )
 
     def overviews(self) -> list[int]:
@@ -103,37 +111,76 @@ def place(geometry: Geometry) -> Placement:
     """The placement, as odc-loader's rasterio driver would choose it, but mapped by exact PROJ."""
     shift = _NEAREST_SHIFT_PX if geometry.nearest else _KERNEL_SHIFT_PX
     found = compute_reproject_roi(geometry.source, geometry.grid, ttol=shift)
-    if roi_is_empty(found.roi_src) or roi_is_empty(found.roi_dst):
-        return Placement(level=0, window=_EMPTY, part=_EMPTY)
     if found.paste_ok and found.read_shrink == 1:
         return Placement(level=0, window=_window(found.roi_src), part=_window(found.roi_dst))
     level = 0
     if geometry.use_overviews and found.read_shrink > 1:
         level = overview.for_shrink(found.read_shrink, geometry.overviews())
-    part = _padded(_window(found.roi_dst), geometry.grid.shape)
-    if geometry.nearest:
-        return _gathered(geometry, level, part)
-    return _warped(geometry, level, part)
-
-
-def _gathered(geometry: Geometry, level: int, part: Window) -> Placement:
-    shape = geometry.levels[level]
-    same_crs = geometry.source.crs == geometry.grid.crs
+    if not geometry.nearest:
+        return _warped(geometry, level)
     relation = ~_transform(geometry, level) * geometry.grid.transform
-    if same_crs and relation.b == relation.d == 0:
-        axes, part = map_axes(relation, geometry.grid.shape.yx, shape)
+    if geometry.source.crs == geometry.grid.crs and relation.b == relation.d == 0:
+        axes, part = map_axes(relation, geometry.grid.shape.yx, geometry.levels[level])
         return Placement(level=level, window=axes.window, part=part, map=axes)
-    points = map_points(_locator(geometry, level), part, shape)
+    return _gathered(geometry, level)
+
+
+def _gathered(geometry: Geometry, level: int) -> Placement:
+    locate, shape = _locator(geometry, level), geometry.levels[level]
+    part = _reached(locate, geometry.grid.shape.yx, shape)
+    if part.empty:
+        return Placement(level=level, window=_EMPTY, part=_EMPTY)
+    points = map_points(locate, part, shape)
     return Placement(level=level, window=points.window, part=part, map=points)
 
 
-def _warped(geometry: Geometry, level: int, part: Window) -> Placement:
+def _reached(locate: Locate, grid: tuple[int, int], level: tuple[int, int]) -> Window:
+    """Part of the grid that a level may reach: cells of a coarse mesh that touch it.
+
+    odc-geo's own region is found from the outline alone; that loses a source beyond the
+    antimeridian, and slivers along bent edges.
+    """
+    ys, xs = (np.linspace(0, size, _PROBES) for size in grid)
+    columns, rows = (
+        found.reshape(_PROBES, _PROBES)
+        for found in locate(*(axis.ravel() for axis in np.meshgrid(xs, ys)))
+    )
+    touched = _cells_within(rows, level[0]) & _cells_within(columns, level[1])
+    down, across = np.flatnonzero(touched.any(axis=1)), np.flatnonzero(touched.any(axis=0))
+    if down.size == 0:
+        return _EMPTY
+    return Window(
+        math.floor(ys[down[0]]),
+        math.ceil(ys[down[-1] + 1]),
+        math.floor(xs[across[0]]),
+        math.ceil(xs[across[-1] + 1]),
+    )
+
+
+def _cells_within(places: Floats, size: int) -> NDArray[np.bool_]:
+    """Which cells of a mesh may lie within `0..size`; a cell may bulge by an eighth of its own."""
+    finite = np.isfinite(places)
+    low = np.where(finite, places, np.inf)
+    high = np.where(finite, places, -np.inf)
+    lowest = np.minimum.reduce([low[:-1, :-1], low[1:, :-1], low[:-1, 1:], low[1:, 1:]])
+    highest = np.maximum.reduce([high[:-1, :-1], high[1:, :-1], high[:-1, 1:], high[1:, 1:]])
+    known = np.isfinite(lowest) & np.isfinite(highest)
+    slack = np.where(known, (highest - np.where(known, lowest, 0)) / 8, 0) + 2
+    found: NDArray[np.bool_] = known & (lowest - slack < size) & (highest + slack > 0)
+    return found
+
+
+def _warped(geometry: Geometry, level: int) -> Placement:
     """A window that holds all that a kernel can reach from any pixel of the part."""
+    locate = _locator(geometry, level)
+    part = _reached(locate, geometry.grid.shape.yx, geometry.levels[level])
+    if part.empty:
+        return Placement(level=level, window=_EMPTY, part=_EMPTY)
     rows, columns = part.shape
     xs, ys = np.meshgrid(
         np.linspace(part.left, part.right, _PROBES), np.linspace(part.top, part.bottom, _PROBES)
     )
-    found = _locator(geometry, level)(xs.ravel(), ys.ravel())
+    found = locate(xs.ravel(), ys.ravel())
     edges = []
     for places, count, size in zip(
         found, (columns, rows), geometry.levels[level][::-1], strict=True
@@ -188,9 +235,3 @@ def _transformer(grid: str, source: str) -> Transformer:
 def _window(roi: Any) -> Window:
     rows, columns = roi
     return Window(rows.start, rows.stop, columns.start, columns.stop)
-
-
-def _padded(part: Window, shape: Sequence[int]) -> Window:
-    return Window(
-        part.top - _BULGE_PX, part.bottom + _BULGE_PX, part.left - _BULGE_PX, part.right + _BULGE_PX
-    ).clip((shape[0], shape[1]))

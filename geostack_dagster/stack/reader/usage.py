@@ -1,23 +1,20 @@
 """One band of one file on one grid, and how its pixels get there."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.loader.types import RasterLoadParams
 
-from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.stack.reader.codec import Raw
-from geostack_dagster.stack.reader.finish import Marking, Transform, gather, warp
+from geostack_dagster.stack.reader.finish import Frame, Marking, gather, warp
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.placement import Placement
+from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.want import Want
 from geostack_dagster.stack.reader.window import Window
-
-type Transforms = Mapping[tuple[Href, int], Transform]
-"""Calibration of a band of a file, by href and 1-based band number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +28,11 @@ class Usage:
     """1-based."""
     grid: GeoBox
     cfg: RasterLoadParams
-    transform: Transform | None = None
+    rule: SourceRule = field(default_factory=SourceRule)
     out: Raw | None = field(default=None, repr=False)
 
     def check(self, header: Header) -> None:
-        """Whether the file has the band.
+        """Make sure that the file has the band.
 
         Raises:
             ConfigurationError: If it has fewer.
@@ -79,18 +76,20 @@ class Draft:
     def finish(self, header: Header) -> Reached:
         """The pixels of the grid's part."""
         usage, placement = self.usage, self.placement
+        marking = Marking.of(header, usage.cfg, usage.rule)
+        calibrate = usage.rule.calibrate
         if placement.kernel:
-            found = warp(
-                self.pixels,
-                placement,
-                header=header,
-                grid=usage.grid,
-                cfg=usage.cfg,
-                transform=usage.transform,
+            window = placement.window
+            shift = Affine.translation(window.left, window.top)
+            frame = Frame(
+                place=header.level_transform(placement.level) * shift,
+                crs=header.crs or usage.rule.crs or "",
+                part=usage.grid[placement.part.slices],
+                resampling=usage.cfg.resampling,
             )
+            found = warp(self.pixels, frame, marking, calibrate)
         else:
-            marking = Marking.of(header, usage.cfg)
-            found = gather(self.pixels, placement, marking, usage.transform)
+            found = gather(self.pixels, placement, marking, calibrate)
         if usage.out is not None:
             target = usage.out[placement.part.slices]
             if not np.may_share_memory(found, target):
