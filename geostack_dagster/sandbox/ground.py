@@ -8,6 +8,7 @@ from geostack_dagster.sandbox.sampling import Lattice, Sites, node_degrees, node
 from geostack_dagster.sandbox.spectra import COVERS
 
 _LEVEL = 14  # coarsest octave 2.4 km
+_WORLD = 247  # drawn for a good mixture of covers in both demonstration areas
 _FEATURES = ("moisture", "relief", "parcel")
 # Place of each cover in the space of the three standardised features; the nearest one wins.
 _PROTOTYPES = {
@@ -73,7 +74,7 @@ def _scores(crs: str, lattice: Lattice) -> list[NDArray[np.float32]]:
     """Linear form of the nearest-prototype rule at lattice nodes: `q . x - |q|^2 / 2`."""
     lon, lat = node_degrees(crs, lattice)
     features = [
-        (noise.fractal(lon, lat, _LEVEL, noise.seed_of(name)) - np.float32(0.5))
+        (noise.fractal(lon, lat, _LEVEL, noise.seed_of(f"{name} {_WORLD}")) - np.float32(0.5))
         / np.float32(noise.FRACTAL_SPREAD)
         for name in _FEATURES
     ]

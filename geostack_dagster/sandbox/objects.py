@@ -62,7 +62,7 @@ class TileRenderer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._workers,
-            lambda: self._tiles.get(key, lambda: cog.encode(_painted(level.window(index), paint))),
+            lambda: self._tiles.get(key, lambda: cog.encode(_painted(level, index, paint))),
         )
 
     def close(self) -> None:
@@ -168,25 +168,28 @@ def cog_object(
     return CogObject(name, VirtualCog(spec), paint, renderer, modified.astimezone(UTC))
 
 
-def _painted(window: Window, paint: cog.Painter) -> Pixels:
-    if window.height <= _BLOCK:
-        return paint(window)
-    rows = [
-        np.concatenate(
-            [
-                paint(
-                    Window(
-                        step=window.step,
-                        row=window.row + row,
-                        column=window.column + column,
-                        height=_BLOCK,
-                        width=_BLOCK,
-                    )
+def _painted(level: Level, index: int, paint: cog.Painter) -> Pixels:
+    """A tile painted block by block; what lies beyond the edge of the raster is 0."""
+    tile = level.window(index)
+    height = min(tile.height, level.shape[0] - tile.row)
+    width = min(tile.width, level.shape[1] - tile.column)
+    whole: Pixels | None = None
+    for row in range(0, height, _BLOCK):
+        for column in range(0, width, _BLOCK):
+            block = paint(
+                Window(
+                    step=tile.step,
+                    row=tile.row + row,
+                    column=tile.column + column,
+                    height=min(_BLOCK, height - row),
+                    width=min(_BLOCK, width - column),
                 )
-                for column in range(0, window.width, _BLOCK)
-            ],
-            axis=1,
-        )
-        for row in range(0, window.height, _BLOCK)
-    ]
-    return np.concatenate(rows)
+            )
+            if block.shape[:2] == (tile.height, tile.width):
+                return block
+            if whole is None:
+                whole = np.zeros((tile.height, tile.width, *block.shape[2:]), block.dtype)
+            whole[row : row + block.shape[0], column : column + block.shape[1]] = block
+    if whole is None:
+        raise ValueError(f"tile {index} lies outside its level")
+    return whole

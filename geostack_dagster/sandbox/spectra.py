@@ -97,7 +97,7 @@ COVERS = (
         name="grassland",
         reflectance=(0.05, 0.07, 0.11, 0.15, 0.19, 0.22, 0.25, 0.27, 0.28, 0.29, 0.33, 0.24),
         green=(0.025, 0.035, 0.075, 0.045, 0.12, 0.3, 0.37, 0.39, 0.4, 0.4, 0.23, 0.12),
-        season=Season(start=80, end=300, pace=14, least=0.2),
+        season=Season(start=80, end=300, pace=14, least=0.45),
     ),
     Cover(
         name="summer crop",

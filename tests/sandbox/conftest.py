@@ -9,7 +9,7 @@ from geostack_dagster.sandbox import Sandbox
 
 PLANETARY = "https://planetarycomputer.microsoft.com/api"
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
-EMMENTAL = [7.77, 46.98, 7.83, 47.02]
+EMMENTAL = [7.84, 46.96, 7.9, 47.0]
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_reprocessing_gives_another_product_of_the_same_ground(catalogue):
     assert sentinel2(renewed).rank > sentinel2(item).rank
     window = Window(step=1, row=100, column=100, height=64, width=64)
     before, after = (layer_of(found, "B08", WORLD)(window).astype(int) for found in (item, renewed))
-    assert (before != after).mean() > 0.5
+    assert (before != after).mean() > 0.3
     assert np.abs(before - after).max() < 0.02 * before.max()
 
 
