@@ -5,6 +5,7 @@ The newest processing baseline wins, then the newest processing time, then the h
 choice does not depend on the order in which a catalogue answers.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -72,13 +73,25 @@ def resolve(items: Iterable[Item], rule: IdentityRule) -> tuple[list[Item], list
         holder = kept.get(identity.key)
         if holder is None:
             kept[identity.key] = (identity, item)
-        elif identity.rank > holder[0].rank:
+        elif _precedes(identity, item, holder):
             kept[identity.key] = (identity, item)
             dropped.append((identity.key, *holder))
         else:
             dropped.append((identity.key, identity, item))
     superseded = [_explained(loser, rank, *kept[key]) for key, rank, loser in dropped]
     return [item for _, item in kept.values()], superseded
+
+
+def _precedes(identity: Identity, item: Item, holder: tuple[Identity, Item]) -> bool:
+    if identity.rank != holder[0].rank:
+        return bool(identity.rank > holder[0].rank)
+    # One Item answered twice, perhaps edited in between without saying so: any choice will do
+    # that does not depend on which page came first.
+    return item != holder[1] and _text(item) > _text(holder[1])
+
+
+def _text(item: Item) -> str:
+    return json.dumps(item, sort_keys=True, default=str)
 
 
 def _rank(item: Item) -> tuple[Any, ...]:
