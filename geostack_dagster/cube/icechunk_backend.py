@@ -4,6 +4,9 @@ Pixels are written into a fork of a session, and the fork is merged into a sessi
 state at each attempt to commit. Unlike a rebase this costs the same however many commits came
 between, and is not refused when another writer extended the time axis meanwhile.
 
+Importing icechunk starts threads: a process forked afterwards waits for ever at its first use.
+Start processes by spawning them, or fork before this module is imported.
+
 Repositories are made in version 1 of Icechunk's format: version 2 keeps the list of all
 snapshots in one file that each commit rewrites and keeps a copy of, so a commit costs twice as
 much after 1,000 others and their copies take 48 MB (`benchmarks/cube.py`).
@@ -13,7 +16,7 @@ import random
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any, override
 
@@ -42,9 +45,6 @@ _ATTEMPTS = 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
 _MANIFEST_SLOTS = 64
 _FORMAT = 1
-
-# The file lock answers the first, and retries of conditional writes the second (see location).
-icechunk.set_logs_filter("warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error")
 
 
 class IcechunkBackend:
@@ -88,8 +88,18 @@ class IcechunkBackend:
             if snapshot is None:
                 session = self.repository.readonly_session(_BRANCH)
             else:
-                session = self.repository.readonly_session(snapshot_id=snapshot)
+                session = self._past(snapshot)
         return Keys(session.store, self.url)
+
+    def _past(self, snapshot: str) -> icechunk.Session:
+        try:
+            return self.repository.readonly_session(snapshot_id=snapshot)
+        except icechunk.StorageError as error:
+            if error.kind != icechunk.ErrorKind.OBJECT_NOT_FOUND:
+                raise
+            raise ConfigurationError(
+                f"{self.url} has no snapshot {snapshot}, or it expired; see its history"
+            ) from error
 
     def begin(self) -> "IcechunkTransaction":
         """A fork of a session on the tip of the branch."""
@@ -146,6 +156,14 @@ class IcechunkTransaction:
         )
 
 
+@cache
+def _silence() -> None:
+    """Drop two warnings: the file lock answers the first, and attempts to commit the second."""
+    icechunk.set_logs_filter(
+        "warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error"
+    )
+
+
 def _configuration() -> RepositoryConfig:
     config = RepositoryConfig.default()
     along_time: SplitSizesDict = {
@@ -162,6 +180,7 @@ def _configuration() -> RepositoryConfig:
 
 
 def _storage(location: Location, options: Mapping[str, Any]) -> icechunk.Storage:
+    _silence()
     bucket, prefix = location.bucket, location.path
     if location.local:
         return icechunk.local_filesystem_storage(prefix)

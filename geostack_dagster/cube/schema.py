@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Self
+from typing import Any, Self, override
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _RESERVED = ("time", "y", "x", "spatial_ref", *BOOKKEEPING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Variable:
     """One measured quantity: `value = stored * scale_factor + add_offset` where stored is valid."""
 
@@ -53,6 +53,15 @@ class Variable:
             )
         if self.scale_factor == 0:
             raise ConfigurationError(f"variable {self.name!r}: scale_factor must not be 0")
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Equal in every field; a NaN fill value equals another."""
+        if not isinstance(other, Variable):
+            return NotImplemented
+        return (self.name, _variable_json(self)) == (other.name, _variable_json(other))
+
+    __hash__ = None  # type: ignore[assignment]  # attributes are a mapping
 
     @property
     def stored(self) -> np.dtype[Any]:

@@ -39,6 +39,7 @@ def carry_out(
     Raises:
         ConflictError: If another writer changed the same slots meanwhile.
     """
+    asked = change
     if not transactional:
         change = _unmarked(change, transaction)
     _erase(change, transaction, but=pixels.order if pixels else ())
@@ -47,11 +48,16 @@ def carry_out(
     committed = transaction.commit(
         note_text("write", change.commit), lambda newest: _settled(change, rows, newest)
     )
-    return _report(change, sum(tallies.values(), Tally()), committed)
+    return _report(asked, sum(tallies.values(), Tally()), committed)
 
 
 def _unmarked(change: Change, transaction: Transaction) -> Change:
-    """Say that the slots are unfinished, where readers see pixels before the commit."""
+    """Say that the slots are unfinished, where readers see pixels before the commit.
+
+    A slot without a mark may be one that a writer who died left unfinished: it is cleared too.
+    """
+    doubtful = {slot for slot, marks in change.before.items() if not any(marks.values())}
+    change = replace(change, cleared=change.cleared | (doubtful - change.records.keys()))
     group = change.schema.name
     keys = [f"{group}/{name}/c/{slot}" for slot in change.touched for name in MARKS]
     transaction.keys.put(dict.fromkeys(keys))
