@@ -136,7 +136,7 @@ def test_every_overview_boundary_is_odc_loaders(scene, scale):
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (0.3, -0.4), (-120, 40), (900, 0), (0.5, 900.2)])
-@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic", "average", "mode"])
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic", "average"])
 def test_shifted_and_outside_windows_are_odc_loaders(scene, shift, resampling):
     path, whole = scene
     grid = GeoBox((300, 310), whole.transform * Affine.translation(*shift), whole.crs)
@@ -149,7 +149,7 @@ def test_shifted_and_outside_windows_are_odc_loaders(scene, shift, resampling):
 @pytest.mark.parametrize("scale", [1, 3])
 def test_other_kernels_are_gdals_own(scene, resampling, scale):
     path, whole = scene
-    grid = whole[200:600, 100:500].to_crs("EPSG:32633").zoom_out(scale)
+    grid = whole[200:400, 100:300].to_crs("EPSG:32633").zoom_out(scale)
     cfg = RasterLoadParams("uint16", fill_value=0, resampling=resampling)
     truth, found = both(path, grid, cfg)
     np.testing.assert_array_equal(found, truth)

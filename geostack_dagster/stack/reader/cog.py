@@ -7,6 +7,7 @@ for, so neighbouring tiles share requests and shared tiles are fetched and decod
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from geostack_dagster.domain.hrefs import Href, basename
 from geostack_dagster.errors import AssetError
@@ -16,10 +17,11 @@ from geostack_dagster.stack.reader.header import Header, parse
 from geostack_dagster.stack.reader.level import Level
 from geostack_dagster.stack.reader.loop import decode_pool, fallback_pool, run, together
 from geostack_dagster.stack.reader.predictor import restore
-from geostack_dagster.stack.reader.ranges import KIB, Span, coalesce
+from geostack_dagster.stack.reader.ranges import KIB, MIB, Span, coalesce
 from geostack_dagster.stack.reader.refusal import StaleError
 from geostack_dagster.stack.reader.segments import MissingBytes, Segments
 from geostack_dagster.stack.reader.source import ByteSource
+from geostack_dagster.stack.reader.tile_cache import Arrival, TileCache
 from geostack_dagster.stack.reader.transport import Buffer
 from geostack_dagster.stack.reader.want import Want
 from geostack_dagster.stack.reader.window import Part, parts
@@ -29,8 +31,20 @@ _MORE_BYTES = 16 * KIB
 _MAX_GROWTHS = 64
 _MAX_HEADERS = 4096
 
-type _Paste = tuple[Part, Raw]
-type _Tiles = dict[tuple[int, int], list[_Paste]]
+_KEPT_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tile:
+    """A tile that is needed: where its bytes are, and where its pixels go."""
+
+    level: Level
+    start: int
+    stop: int
+    pastes: list[tuple[Part, Raw]]
+
+
+type _Awaited = tuple[_Tile, Arrival]
 
 
 class CogReader:
@@ -47,6 +61,7 @@ class CogReader:
         """Files that rasterio read instead, and why."""
         self._headers: OrderedDict[Href, asyncio.Future[Header]] = OrderedDict()
         self._known = dict(headers or {})
+        self._tiles = TileCache(_KEPT_BYTES)
 
     async def header(self, href: Href) -> Header:
         """The header of a file, read once however many ask at the same time.
@@ -96,13 +111,27 @@ class CogReader:
             self.fallbacks[href] = header.unsupported
             await run(lambda: fallback.fill(self.source, href, wants), fallback_pool())
             return
-        tiles, places = _plan(header, wants)
-        starts, stops = [place[1] for place in places], [place[2] for place in places]
+        mine: list[_Awaited] = []
+        shared: list[_Awaited] = []
+        for tile in _plan(header, wants):
+            key = (href, header.etag, tile.start)
+            found = self._tiles.get(key)
+            if found is None:
+                mine.append((tile, self._tiles.expect(key)))
+            else:
+                shared.append((tile, found))
+        starts, stops = [tile.start for tile, _ in mine], [tile.stop for tile, _ in mine]
         spans = coalesce(starts, stops, self.source.policy.coalescing)
-        await together(self._span(href, header, span, places, tiles) for span in spans)
+        work = [self._fetched(href, header.etag, span, mine) for span in spans]
+        work += [self._shared(tile, arrival) for tile, arrival in shared]
+        try:
+            await together(work)
+        finally:
+            self._tiles.give_up([((href, header.etag, tile.start), each) for tile, each in mine])
 
     def forget(self, href: Href) -> None:
-        """Read the header anew next time."""
+        """Read header and tiles anew next time."""
+        self._tiles.drop(href)
         self._headers.pop(href, None)
         self._known.pop(href, None)
 
@@ -115,25 +144,22 @@ class CogReader:
         }
         return {**self._known, **read}
 
-    async def _span(
-        self,
-        href: Href,
-        header: Header,
-        span: Span,
-        places: Sequence[tuple[tuple[int, int], int, int]],
-        tiles: _Tiles,
+    async def _fetched(
+        self, href: Href, etag: str | None, span: Span, tiles: Sequence[_Awaited]
     ) -> None:
         # The slot is held until the bytes are decoded, so that bytes in memory are bounded.
         async with self.source.slots:
-            data = memoryview(
-                await self.source.fetch(href, span.start, span.stop, etag=header.etag)
-            )
+            data = memoryview(await self.source.fetch(href, span.start, span.stop, etag=etag))
             work = []
-            for number in span.members:
-                key, start, stop = places[number]
-                encoded = data[start - span.start : stop - span.start]
-                work.append((header.levels[key[0]], encoded, tiles[key]))
+            for tile, arrival in (tiles[number] for number in span.members):
+                encoded = data[tile.start - span.start : tile.stop - span.start]
+                self._tiles.arrived((href, etag, tile.start), arrival, encoded)
+                work.append((tile, encoded))
             await run(lambda: _decode(work), decode_pool())
+
+    async def _shared(self, tile: _Tile, arrival: Arrival) -> None:
+        encoded = await asyncio.shield(arrival)
+        await run(lambda: _decode([(tile, encoded)]), decode_pool())
 
     async def _open(self, href: Href) -> Header:
         if href in self._known:
@@ -174,30 +200,25 @@ class CogReader:
             del self._headers[href]
 
 
-def _plan(
-    header: Header, wants: Sequence[Want]
-) -> tuple[_Tiles, list[tuple[tuple[int, int], int, int]]]:
-    """Which pastes each tile serves, and where its bytes are; tiles without bytes are filled."""
-    tiles: _Tiles = {}
+def _plan(header: Header, wants: Sequence[Want]) -> list[_Tile]:
+    """The tiles that fill all wants, each once; those without bytes are filled right away."""
+    tiles: dict[tuple[int, int], _Tile] = {}
     for want in wants:
         level = header.levels[want.level]
         for part in parts(level, want.window, want.band):
-            key, target = (want.level, part.tile), want.out[part.target]
-            if level.counts[part.tile] == 0:
+            target, length = want.out[part.target], int(level.counts[part.tile])
+            if length == 0:
                 # A sparse file leaves out tiles that hold nothing but nodata.
                 target[...] = 0 if header.nodata is None else header.nodata
-            else:
-                tiles.setdefault(key, []).append((part, target))
-    places = []
-    for key in tiles:
-        level = header.levels[key[0]]
-        start = int(level.offsets[key[1]])
-        places.append((key, start, start + int(level.counts[key[1]])))
-    return tiles, places
+                continue
+            start = int(level.offsets[part.tile])
+            fresh = _Tile(level, start, start + length, [])
+            tiles.setdefault((want.level, part.tile), fresh).pastes.append((part, target))
+    return list(tiles.values())
 
 
-def _decode(work: Sequence[tuple[Level, Buffer, list[_Paste]]]) -> None:
-    for level, data, pastes in work:
-        raw = decompress(level, data, pastes[0][0].rows)
-        for part, target in pastes:
-            restore(level, raw, part.cut, target)
+def _decode(work: Sequence[tuple[_Tile, Buffer]]) -> None:
+    for tile, data in work:
+        raw = decompress(tile.level, data, tile.pastes[0][0].rows)
+        for part, target in tile.pastes:
+            restore(tile.level, raw, part.cut, target)

@@ -6,9 +6,8 @@ token is. S3 signatures hold for one object only: there an `S3Store` signs with 
 Credentials are never left to obstore to renew: with less than 300 s left it asks on every read.
 
 obstore tells success from failure, but hides the headers and, in part, the body of a refusal.
-Whatever is not a plain success is therefore asked again through `AiohttpTransport`, which shows
-all of it: Retry-After, an `ExpiredToken` code, a login page. Failures are rare, and a second
-asking is what a retry does anyway.
+What was refused is therefore asked again through `AiohttpTransport`, which shows all of it: an
+`ExpiredToken` code, a login page, Retry-After. A busy server is left alone for a moment first.
 """
 
 import re
@@ -24,12 +23,13 @@ from obstore.store import HTTPStore, S3Store
 
 from geostack_dagster.auth.signer import Credential, SignedRequest
 from geostack_dagster.stack.reader.aiohttp_transport import AiohttpTransport
-from geostack_dagster.stack.reader.transport import Ask, Reply, Transport, strong
+from geostack_dagster.stack.reader.transport import BUSY, Ask, Reply, Transport, strong
 
 _MAX_STORES = 256
 # obstore's own retries would hide 429 from us and ignore Retry-After.
 _NO_RETRY: Any = {"max_retries": 0}
 
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _SIGV4_REGION = re.compile(r"Credential=[^/]+/[0-9]{8}/([^/]+)/s3/")
 
 
@@ -48,7 +48,7 @@ class ObstoreTransport(Transport):
 
     @override
     async def get(self, ask: Ask) -> Reply:
-        reply = await self._fast(ask)
+        reply = None if ask.again else await self._fast(ask)
         return reply if reply is not None else await self._careful.get(ask)
 
     @override
@@ -64,8 +64,11 @@ class ObstoreTransport(Transport):
             store, path = self._store(ask)
             result = await obstore.get_async(store, path, options=options)
             data = await result.buffer_async()
-        except (BaseError, OSError, ValueError):  # its message holds the signed URL: drop it
-            return None
+        except (BaseError, OSError, ValueError) as error:
+            # The message holds the signed URL: take the status out of it and drop the rest.
+            found = _STATUS.search(str(error))
+            busy = found is not None and int(found[1]) in BUSY
+            return Reply(status=int(found[1]), data=b"") if found and busy else None
         meta = result.meta
         return Reply(
             status=206, data=memoryview(data), size=meta["size"], etag=strong(meta["e_tag"])

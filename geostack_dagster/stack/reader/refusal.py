@@ -20,11 +20,10 @@ from geostack_dagster.errors import (
     RejectedCredentialError,
     ServiceError,
 )
-from geostack_dagster.stack.reader.transport import Ask, Reply
+from geostack_dagster.stack.reader.transport import BUSY, Ask, Reply
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z]+)|\"(?:code|error)\"\s*:\s*\"([A-Za-z_]+)")
 _DEAD_TOKEN = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "ExpiredTokenException"}
-_BUSY = {408, 425, 429, 500, 502, 503, 504}
 _REFUSED = {401, 403, 407, 409}
 _LOGIN = (b'type="password"', b"oauth/authorize", b"sign in", b"log in", b"login")
 _PAGE_BYTES = 64 * 1024
@@ -57,7 +56,7 @@ def judge(reply: Reply, ask: Ask) -> Verdict:
     """What to do next; `STOP` for answers that asking again would not change."""
     if reply.status == 206:
         return Verdict.GOOD if len(reply.data) == _expected(reply, ask) else Verdict.AGAIN
-    if reply.status in _BUSY:
+    if reply.status in BUSY:
         return Verdict.AGAIN
     if reply.status in _REFUSED or code(reply) in _DEAD_TOKEN or is_login_page(reply):
         return Verdict.RENEW
@@ -125,7 +124,7 @@ def refused(
 def failed(href: Href, reply: Reply) -> GeostackError:
     """The error for any other answer that is not the bytes asked for."""
     name = f"{basename(href)} on {locate(href).host or 'the file system'}"
-    if reply.status in _BUSY:
+    if reply.status in BUSY:
         return ServiceError(
             f"{name}: {_status(reply)}, every time; try again later",
             retry_after_s=retry_after_s(reply),

@@ -155,7 +155,14 @@ class ByteSource:
         renewed = False
         for attempt in range(self.policy.attempts):
             request, credential = await self._sign(href)
-            ask = Ask(request=request, credential=credential, start=start, stop=stop, etag=etag)
+            ask = Ask(
+                request=request,
+                credential=credential,
+                start=start,
+                stop=stop,
+                etag=etag,
+                again=attempt > 0 and not renewed,
+            )
             reply = await self._exchange(ask)
             verdict = Verdict.AGAIN if reply is None else judge(reply, ask)
             if reply is not None and verdict is Verdict.GOOD:

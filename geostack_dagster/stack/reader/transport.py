@@ -10,6 +10,9 @@ from typing import Protocol
 
 from geostack_dagster.auth.signer import Credential, SignedRequest
 
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed a little later."""
+
 type Buffer = bytes | memoryview
 
 
@@ -24,6 +27,8 @@ class Ask:
     stop: int
     etag: str | None = None
     """Strong entity tag the object must still have; None to take any version."""
+    again: bool = False
+    """Whether it was asked before in vain: now the whole answer matters more than speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

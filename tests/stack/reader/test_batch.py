@@ -21,6 +21,7 @@ from geostack_dagster.stack.reader.pixels import PixelReader
 from geostack_dagster.stack.reader.ranges import Coalescing
 from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy
+from geostack_dagster.stack.reader.tile_cache import TileCache
 from geostack_dagster.stack.reader.tile_index import read_index, write_index
 
 CFG = RasterLoadParams("uint16", fill_value=0)
@@ -169,6 +170,7 @@ def test_a_file_without_the_band_is_configuration(reader, scene):
 def test_a_replaced_file_is_read_from_its_new_header(reader, server, tiff, pixels):
     grid = part(slice(0, 300), slice(0, 300))
     path = server.folder / "changing.tif"
+    reader.cogs._tiles = TileCache(max_bytes=0)
     for size, compress in ((300, "deflate"), (300, "zstd"), (310, "lzw")):
         values = pixels(size, size) + np.uint16(size)
         tiff(path, values[None], compress=compress)

@@ -1,5 +1,6 @@
 """The reader under odc-stac: direct, under dask, pickled, multi-band, lenient."""
 
+import asyncio
 import datetime as dt
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,14 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.loader.types import RasterBandMetadata, RasterGroupMetadata, RasterLoadParams, RasterSource
 
+from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.errors import AssetError
+from geostack_dagster.stack.reader.codec import DamagedTileError
 from geostack_dagster.stack.reader.driver import CogDriver, DriverConfig
+from geostack_dagster.stack.reader.ranges import Coalescing
 from geostack_dagster.stack.reader.rule import SourceRule
+from geostack_dagster.stack.reader.source import FetchPolicy
+from geostack_dagster.stack.reader.tile_cache import TileCache
 
 UTM = Affine(10, 0, 600_000, 0, -10, 5_000_040)
 BANDS = ("red", "nir")
@@ -180,3 +186,43 @@ def test_many_threads_share_one_header_read(items, server):
         found = list(pool.map(lambda _: read()[1], range(16)))
     assert all(np.array_equal(found[0], other) for other in found)
     assert sum(seen.range[0] == 0 for seen in server.seen) == 1
+
+
+def test_a_tile_on_the_edge_of_chunks_is_fetched_once(items, server):
+    lone = FetchPolicy(coalescing=Coalescing(gap_bytes=0, max_bytes=1))
+    lazy = odc.stac.load(
+        items, bands=["red"], geobox=grid_of(slice(10, 410), slice(10, 410)),
+        driver=CogDriver(DriverConfig(policy=lone)), chunks={"x": 100, "y": 100},
+    )  # fmt: skip
+    lazy.compute(scheduler="threads", num_workers=8)
+    asked = [(seen.path, seen.range) for seen in server.seen]
+    assert len(asked) == len(set(asked)) == 2 * (1 + 4 * 4)  # a header and 16 tiles a day
+
+
+def test_tiles_are_kept_for_a_while_only():
+    async def keep() -> list[bool]:
+        cache = TileCache(max_bytes=10, max_age_s=0.05)
+        keys = [(Href("a"), None, number) for number in range(3)]
+        for key in keys:
+            cache.arrived(key, cache.expect(key), memoryview(b"12345"))
+        kept = [cache.get(key) is not None for key in keys]
+        await asyncio.sleep(0.06)
+        return [*kept, cache.get(keys[2]) is not None]
+
+    assert asyncio.run(keep()) == [False, True, True, False]
+
+
+def test_a_reader_whose_partner_fails_reads_by_itself():
+    async def partners() -> str:
+        cache = TileCache(max_bytes=10)
+        key = (Href("a"), None, 0)
+        mine = cache.expect(key)
+        theirs = cache.get(key)
+        cache.give_up([(key, mine)])
+        assert cache.get(key) is None
+        try:
+            await theirs
+        except DamagedTileError as error:
+            return str(error)
+
+    assert "failed" in asyncio.run(partners())

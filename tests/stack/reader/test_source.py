@@ -14,6 +14,7 @@ from email.utils import format_datetime
 import pytest
 
 from geostack_dagster.auth.signer import Credential, SignedRequest
+from geostack_dagster.auth.sigv4 import S3Keys, signed_headers
 from geostack_dagster.domain.hrefs import Href, SignedHref
 from geostack_dagster.errors import (
     AssetError,
@@ -203,25 +204,27 @@ def test_a_server_without_ranges_is_named(server, source, fault):
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(server, source, fault, status):
-    # Two refusals: obstore's and the one that explains it.
-    server.rule = lambda seen: fault(status) if len(server.seen) <= 2 else None
+    server.rule = lambda seen: fault(status) if len(server.seen) == 1 else None
     made = source()
     assert bytes(wait(made.ranges(server.href("data.bin"), [0], [9]))[0]) == CONTENT[:9]
-    assert made.traffic.retries >= 1
+    assert (made.traffic.retries, len(server.seen)) == (1, 2)
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_waited_for(server, source, fault, form):
     def soon() -> str:
-        moment = datetime.fromtimestamp(time.time() + 2, UTC)
+        moment = datetime.fromtimestamp(time.time() + 1.9, UTC)
         return "1" if form == "seconds" else format_datetime(moment, usegmt=True)
 
     server.rule = lambda seen: (
-        fault(429, headers={"Retry-After": soon()}) if len(server.seen) <= 2 else None
+        fault(429, headers={"Retry-After": soon()}) if len(server.seen) <= refusals else None
     )
+    made = source(backoff_s=0.001)
+    # obstore does not show the header of its first refusal; the second asking does.
+    refusals = 2 if made.transport == "obstore" else 1
     start = time.monotonic()
-    wait(source(backoff_s=0.001).ranges(server.href("data.bin"), [0], [9]))
-    assert time.monotonic() - start > 0.9
+    wait(made.ranges(server.href("data.bin"), [0], [9]))
+    assert time.monotonic() - start > 0.85
 
 
 def test_a_long_retry_after_is_the_callers_to_wait_for(server, source, fault):
@@ -363,3 +366,45 @@ def test_a_forked_child_starts_its_own_loop(server):
     assert os.read(reader, 4) == b"new"
     os.close(reader)
     os.close(writer)
+
+
+class KeySigner(TokenSigner):
+    """S3 keys: headers that are good for one object, as the providers' signers make them."""
+
+    def sign(self, href: Href) -> SignedRequest:
+        keys = S3Keys(key_id="AKIDEXAMPLE", secret="wJalrXUtnFEMI", region="eu-x", token="tok")
+        extra = {"x-amz-request-payer": "requester"}
+        return SignedRequest(
+            SignedHref(href), signed_headers(href, keys, now=datetime.now(UTC), extra=extra)
+        )
+
+    def credential(self, href: Href) -> Credential:
+        values = {
+            "access_key_id": "AKIDEXAMPLE",
+            "secret_access_key": "wJalrXUtnFEMI",
+            "token": "tok",
+        }
+        return Credential(values=values, expires_at=None, source="KEYS")
+
+
+def test_s3_signatures_are_made_per_object_over_shared_connections(server, source):
+    made = source(KeySigner())
+    for name in ("data.bin", "a%20b/c%2520d+e.bin"):
+        assert bytes(wait(made.ranges(server.href(name), [2], [9]))[0]) == CONTENT[2:9]
+    assert [seen.path for seen in server.seen] == ["data.bin", "a b/c%20d+e.bin"]
+    for seen in server.seen:
+        assert "AKIDEXAMPLE" in seen.headers["authorization"]
+        assert "/eu-x/s3/aws4_request" in seen.headers["authorization"]
+        assert seen.headers["x-amz-security-token"] == "tok"
+        assert seen.headers["x-amz-request-payer"] == "requester"
+    if made.transport == "obstore":
+        assert len(made._remote._stores) == 1
+
+
+def test_a_token_is_kept_apart_from_the_next(server, source):
+    signer = TokenSigner()
+    made = source(signer)
+    for token in range(3):
+        signer.token = token
+        wait(made.ranges(server.href("data.bin"), [0], [9]))
+        assert server.seen[-1].query == f"{SECRET}{token}"
