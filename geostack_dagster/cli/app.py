@@ -100,20 +100,20 @@ def snapshot(  # noqa: PLR0913 - a command's options are its parameters
     as_json: JsonFlag = False,
 ) -> None:
     """Search a catalogue and freeze the answer as stac-geoparquet, without Dagster."""
-    from geostack_dagster.cli import catalog
+    from geostack_dagster.cli.catalog import Ask, area, take
 
-    ask = catalog.Ask(
+    ask = Ask(
         provider=provider,
         collection=collection,
         start=start,
         end=end,
-        area=catalog.area(bbox, aoi),
+        area=area(bbox, aoi),
         where=tuple(where or ()),
         max_items=max_items,
         client=client,
     )
     with progress(f"searching {provider}"):
-        facts = catalog.take(ask, output)
+        facts = take(ask, output)
     _show(facts, as_json=as_json)
 
 
@@ -130,10 +130,10 @@ def plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a backfill would read: partitions, Items, requests and bytes. Reads no pixel."""
-    from geostack_dagster.cli import catalog
+    from geostack_dagster.cli.catalog import plan_of
 
     with progress(f"planning {pipeline}"):
-        facts = catalog.plan(pipeline, start=start, end=end, aois=aoi)
+        facts = plan_of(pipeline, start=start, end=end, aois=aoi)
     _show(facts, as_json=as_json)
 
 

@@ -65,7 +65,7 @@ def take(ask: Ask, output: Path) -> dict[str, Any]:
     }
 
 
-def plan(pipeline: str, *, start: str, end: str, aois: Sequence[Path]) -> dict[str, Any]:
+def plan_of(pipeline: str, *, start: str, end: str, aois: Sequence[Path]) -> dict[str, Any]:
     """What a backfill of a pipeline would read.
 
     Raises:

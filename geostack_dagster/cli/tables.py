@@ -14,7 +14,7 @@ def show(facts: Mapping[str, Any], *, console: Console | None = None) -> None:
     console = console or Console()
     plain = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        if not _is_records(value):
+        if not _is_records(value) and value != []:
             plain.add_row(f"[bold]{name}[/bold]", cell(name, value))
     console.print(plain)
     for name, value in facts.items():

@@ -2,11 +2,9 @@
 
 from datetime import UTC
 from time import perf_counter
-from typing import Any
 
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import Snapshot, read_header, take_snapshot, write
-from geostack_dagster.domain.item import number, properties
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.pipeline.report import Outcome, StageReport
@@ -37,7 +35,12 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         outcome=_outcome(snapshot, known),
         fingerprint=snapshot.fingerprint,
         note=_note(snapshot, changed=known != snapshot.fingerprint),
-        facts={"items": len(snapshot.items), **_cloud(snapshot), "snapshot": url},
+        facts={
+            "items": len(snapshot.items),
+            "matched": snapshot.matched,
+            "cloud_cover": snapshot.summary.cloud_mean,
+            "snapshot": url,
+        },
         tables={
             "superseded": [
                 {"item": one.id, "kept": one.kept, "why": one.reason} for one in snapshot.superseded
@@ -76,12 +79,6 @@ def _note(snapshot: Snapshot, *, changed: bool) -> str:
     if not snapshot.items:
         return f"the catalogue has no item here ({state}{dropped})"
     return f"{len(snapshot.items)} items ({state}{dropped})"
-
-
-def _cloud(snapshot: Snapshot) -> dict[str, Any]:
-    covers = [number(properties(item).get("eo:cloud_cover")) for item in snapshot.items]
-    found = [cover for cover in covers if cover is not None]
-    return {"cloud_cover": sum(found) / len(found)} if found else {}
 
 
 def _footprints(pin: Pin, snapshot: Snapshot) -> bytes:

@@ -1,0 +1,107 @@
+"""The four assets materialised by Dagster over the twins."""
+
+import dagster as dg
+import pytest
+
+from geostack_dagster.auth.redaction import scan
+from geostack_dagster.components.partitions import key_of, range_tags
+from geostack_dagster.definitions import defs
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.pipeline.workspace import Workspace
+
+PIPELINE = "planetary_computer_s2"
+STAGES = ("snapshot", "stack", "cube", "indices")
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+@pytest.fixture
+def instance(in_sandbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
+    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
+    (tmp_path / "home").mkdir()
+    with dg.instance_for_test(temp_dir=str(tmp_path / "home")) as instance:
+        instance.add_dynamic_partitions("aoi", ["field"])
+        yield instance
+
+
+def _run(instance, **asked) -> dg.ExecuteInProcessResult:
+    return (
+        defs()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey([PIPELINE, noun]) for noun in STAGES],
+            run_config=QUIET,
+            raise_on_error=False,
+            **asked,
+        )
+    )
+
+
+def _latest(instance, noun: str) -> dict[str, dg.AssetMaterialization]:
+    records = instance.fetch_materializations(dg.AssetKey([PIPELINE, noun]), limit=100).records
+    latest: dict[str, dg.AssetMaterialization] = {}
+    for record in records:
+        latest.setdefault(record.partition_key, record.asset_materialization)
+    return latest
+
+
+def _versions(instance) -> dict[tuple[str, str], str]:
+    return {
+        (noun, key): event.tags["dagster/data_version"]
+        for noun in STAGES
+        for key, event in _latest(instance, noun).items()
+    }
+
+
+def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
+    key = key_of("2024-07-03", "field")
+
+    assert _run(instance, partition_key=key).success
+
+    events = {noun: _latest(instance, noun)[key] for noun in STAGES}
+    for event in events.values():
+        metadata = event.metadata
+        assert metadata["outcome"].value == "written"
+        assert metadata["fingerprint"].value == event.tags["dagster/data_version"]
+    assert events["snapshot"].metadata["items"].value == 1
+    assert "cloud_cover" in events["snapshot"].metadata
+    assert events["snapshot"].metadata["footprints"].value.startswith("![footprints](data:image")
+    assert events["stack"].metadata["radiometry"].records
+    assert events["cube"].metadata["bytes_read"].value > 0
+    assert any("data:image" in str(value.value) for value in events["indices"].metadata.values())
+    # Neither the events, nor logs, nor any artefact holds a signature.
+    assert scan([tmp_path]) == []
+
+
+def test_materializing_again_changes_no_data_version(instance):
+    tags = range_tags(["2024-07-03", "2024-07-04"], ["field"])
+    assert _run(instance, tags=tags).success
+    before = _versions(instance)
+
+    assert _run(instance, tags=tags).success
+
+    assert _versions(instance) == before
+    outcomes = {
+        key: event.metadata["outcome"].value for key, event in _latest(instance, "cube").items()
+    }
+    assert outcomes == {
+        key_of("2024-07-03", "field"): "unchanged",
+        key_of("2024-07-04", "field"): "empty",
+    }
+
+
+def test_a_broken_partition_fails_alone_and_by_name(instance, in_sandbox):
+    in_sandbox.control.fault(path="*20240708T*B04*", status=404)
+
+    result = _run(instance, tags=range_tags(["2024-07-03", "2024-07-08"], ["field"]))
+
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_key == f"{PIPELINE}__cube"
+    assert "2024-07-08" in failure.step_failure_data.user_failure_data.description
+    assert "B04" in failure.step_failure_data.user_failure_data.description
+    done = _latest(instance, "cube")
+    assert done[key_of("2024-07-03", "field")].metadata["outcome"].value == "written"
+    assert key_of("2024-07-08", "field") not in done
