@@ -111,5 +111,11 @@ _RANK_NAMES = ("processing baseline", "processing time", "update time", "id")
 def _explained(loser: Item, lost: Identity, winner: Identity, kept: Item) -> Superseded:
     for name, mine, theirs in zip(_RANK_NAMES, lost.rank, winner.rank, strict=True):
         if mine != theirs:
-            return Superseded(item_id(loser), item_id(kept), f"{name} {mine} < {theirs}")
+            reason = f"{name} {_shown(mine)} < {_shown(theirs)}"
+            return Superseded(item_id(loser), item_id(kept), reason)
     return Superseded(item_id(loser), item_id(kept), "the same Item was returned twice")
+
+
+def _shown(rank: object) -> str:
+    """A baseline as archives write it: `05.10`, not 5.1."""
+    return f"{rank:05.2f}" if isinstance(rank, float) else str(rank)
