@@ -37,6 +37,8 @@ class Encoding:
     categorical: bool = False
 
     def __post_init__(self) -> None:
+        # 0 and 0.0 are one encoding and must give one fingerprint.
+        object.__setattr__(self, "fill", float(self.fill))
         kind = np.dtype(self.dtype)
         if kind.kind == "f":
             if not math.isnan(self.fill) or (self.scale, self.offset) != (1.0, 0.0):

@@ -33,7 +33,17 @@ _HTTP_STATUS = re.compile(r"HTTP (?:response|error) code:? ?(?:on \S+: )?(\d{3})
 _NETWORK = re.compile(r"CURL error|Could ?n.t (?:resolve|connect)|[Tt]imed out")
 _LOOK_BYTES = 4096
 # The plain request that follows a failure heeds Retry-After, which GDAL does not.
-_OPTIONS = {"GDAL_HTTP_MAX_RETRY": "2", "GDAL_HTTP_RETRY_DELAY": "0.25"}
+_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": "2",
+    "GDAL_HTTP_RETRY_DELAY": "0.25",
+    # A failure that GDAL remembers is tried again uncached; until then headers are read once.
+    "CPL_VSIL_CURL_NON_CACHED": "",
+    # One request for the header; 16 KiB, GDAL's default, is too little for large files.
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+}
+# Closing an uncached file empties GDAL's cache for all who read that URL. They would fetch their
+# header again while rasterio holds the interpreter's lock, so each keeps what it read itself.
+_UNCACHED = {"VSI_CACHE": "YES", "VSI_CACHE_SIZE": "4000000"}
 _SIGNING_LOGGERS = (
     *(f"rasterio.{name}" for name in ("_base", "_env", "_err", "_io", "_vsiopener", "_warp")),
     *(f"rasterio.{name}" for name in ("env", "session", "vrt", "warp")),
@@ -62,14 +72,16 @@ def reading[T](href: Href, signer: Signer, read: Callable[[str], T]) -> T:
 
 
 def _persistently[T](href: Href, signer: Signer, read: Callable[[str], T]) -> T:
-    first = _attempt(href, signer.sign(href), read, cached=True)
+    request = signer.sign(href)
+    first = _attempt(href, request, read, cached=True)
     if not isinstance(first, _Failure):
         return first
     if locate(href).scheme == "file":
         raise first.error(href)
     _look(href, signer)
-    # The look renewed a refused credential; a cached failure is gone with the cache.
-    second = _attempt(href, signer.sign(href), read, cached=False)
+    # The look renewed a refused credential; under the same URL GDAL would only remember.
+    renewed = signer.sign(href)
+    second = _attempt(href, renewed, read, cached=renewed.url != request.url)
     if isinstance(second, _Failure):
         raise second.error(href)
     return second
@@ -118,8 +130,7 @@ def _attempt[T](
     if not request.headers:
         # Without a HEAD, GDAL starts to download the whole file to learn its size.
         options["CPL_VSIL_CURL_USE_HEAD"] = "YES"
-    if not cached:
-        options["CPL_VSIL_CURL_NON_CACHED"] = path
+    options |= {} if cached else {**_UNCACHED, "CPL_VSIL_CURL_NON_CACHED": path}
     try:
         with Env(session=DummySession(), **options):
             return read(path)

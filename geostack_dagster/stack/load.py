@@ -107,7 +107,7 @@ def band_attrs(band: TargetBand) -> dict[str, Any]:
 
 def decode(dataset: xr.Dataset) -> xr.Dataset:
     """Values as float32 with NaN for what is missing, as lazy as `dataset`; class codes too."""
-    return dataset.map(_decoded, keep_attrs=True)
+    return dataset.assign({name: _decoded(variable) for name, variable in dataset.items()})
 
 
 def _decoded(variable: xr.DataArray) -> xr.DataArray:
@@ -121,6 +121,7 @@ def _decoded(variable: xr.DataArray) -> xr.DataArray:
         variable,
         kwargs={"encoding": encoding_in(variable)},
         dask="parallelized",
+        keep_attrs=False,
         output_dtypes=[np.float32],
     )
     return found.assign_attrs(attrs)
@@ -139,7 +140,9 @@ def encoding_in(variable: xr.DataArray) -> Encoding:
 
 
 def _empty(recipe: Recipe, band: TargetBand) -> da.Array:
-    nothing: da.Array = da.empty((0, *recipe.grid.shape), dtype=band.encoding.dtype)
+    nothing: da.Array = da.from_array(
+        np.empty((0, *recipe.grid.shape), band.encoding.dtype), chunks=(-1, -1, -1)
+    )
     return nothing
 
 

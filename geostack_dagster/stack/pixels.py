@@ -79,9 +79,12 @@ def check_band(dataset: Any, source: Source) -> None:
         )
 
 
-def overview_level(shrink: int, overviews: list[int]) -> int | None:
+def overview_for(dataset: Any, source: Source, found: Footprint) -> int | None:
     """Index of the coarsest overview that is no coarser than the target; None for full size."""
-    fitting = [level for level, factor in enumerate(overviews) if factor <= shrink]
+    if found.shrink == 1:
+        return None  # rasterio reads the list of overviews with the interpreter locked
+    overviews = dataset.overviews(source.index)
+    fitting = [level for level, factor in enumerate(overviews) if factor <= found.shrink]
     return fitting[-1] if fitting else None
 
 
@@ -97,7 +100,7 @@ def read_onto(
         found = footprint(geobox_of(dataset, source), target, resampling)
         if found.is_empty:
             return _nothing(dataset.dtypes[source.index - 1])
-        level = overview_level(found.shrink, dataset.overviews(source.index))
+        level = overview_for(dataset, source, found)
         if level is None:
             return _read(dataset, source, target, found, resampling)
     with rasterio.open(path, sharing=False, overview_level=level) as dataset:

@@ -167,7 +167,7 @@ class TokenSigner:
     """Signs with the newest token of a loopback archive; renews when told that it was refused."""
 
     archive: Archive | None = field(default=None)
-    token: str = "expired-token-that-nobody-takes"  # noqa: S105
+    token: str = "expired-token-that-nobody-takes"
     forgotten: int = 0
     signed: int = 0
 
@@ -187,10 +187,8 @@ class TokenSigner:
         self.forgotten += 1
         if self.archive is None or not self.archive.tokens:
             return False
-        fresh = max(self.archive.tokens)
-        renewed = fresh != self.token
-        self.token = fresh
-        return renewed
+        self.token = max(self.archive.tokens)
+        return refused.url != self.sign(href).url
 
     def __reduce__(self) -> tuple[object, ...]:
         return (TokenSigner, ())
@@ -223,6 +221,11 @@ def bands() -> BandTable:
     )
 
 
+def _radiometry(item: Any, asset: Any, band: Band) -> radiometry.Radiometry:
+    rule = radiometry.stated if band.wavelength_nm is None else radiometry.sentinel2
+    return rule(item, asset, band)
+
+
 def provider() -> Provider:
     """An archive with Sentinel-2's radiometry that keeps assets anywhere."""
     return Provider(
@@ -232,7 +235,7 @@ def provider() -> Provider:
         stac_url="https://example.invalid",
         filter_dialect=FilterDialect.NONE,
         collections={
-            name: Collection(id=name, title=name, bands=bands(), radiometry=radiometry.sentinel2)
+            name: Collection(id=name, title=name, bands=bands(), radiometry=_radiometry)
             for name in ("s2", "other")
         },
         access=(("*", AuthScheme.ANONYMOUS),),

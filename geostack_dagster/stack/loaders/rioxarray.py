@@ -23,7 +23,7 @@ from geostack_dagster.stack.pixels import (
     footprint,
     geobox_of,
     nodata_of,
-    overview_level,
+    overview_for,
     valid_in,
     with_marker,
 )
@@ -94,8 +94,8 @@ def _read(path: str, source: Source, area: GeoBox, resampling: str) -> tuple[Win
     with _opened(path) as image:
         dataset = _dataset(image)
         found = footprint(geobox_of(dataset, source), area, resampling)
-        level = overview_level(found.shrink, dataset.overviews(source.index))
-        if level is None or found.is_empty:
+        level = None if found.is_empty else overview_for(dataset, source, found)
+        if level is None:
             return _onto(image, source, area, found, resampling)
     with _opened(path, overview_level=level) as image:
         found = footprint(geobox_of(_dataset(image), source), area, resampling)
@@ -118,7 +118,7 @@ def _onto(
         return found.target, pixels, valid
     dtype, marker = with_marker(pixels.dtype)
     marked = xr.DataArray(
-        np.where(valid, pixels, marker).astype(dtype), dims=("y", "x"), coords=part.coords
+        np.where(valid, pixels.astype(dtype), marker), dims=("y", "x"), coords=part.coords
     )
     image_grid = geobox_of(dataset, source)
     target = area[found.target]

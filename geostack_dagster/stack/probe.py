@@ -1,0 +1,254 @@
+"""Proof that a Recipe can be read: one asset of each container, opened with a credential of now.
+
+A wrong credential or a moved archive shows in a second here, not in chunk 4711; so does metadata
+that contradicts the file it describes.
+"""
+
+import io
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, override
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+
+from geostack_dagster.auth.signer import Signer
+from geostack_dagster.domain.hrefs import Href
+from geostack_dagster.errors import AssetError, IntegrityError
+from geostack_dagster.stack.header import Header, header_of
+from geostack_dagster.stack.projection import same_crs
+from geostack_dagster.stack.reader import loop
+from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy
+from geostack_dagster.stack.recipe import Recipe, Source
+
+_BLOCK = 32 * 1024
+_SHIFT_PX = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """What one asset looks like from here."""
+
+    scope: str
+    """What the credential opens; the empty string for open data."""
+    href: Href
+    item: str
+    band: str
+    header: Header
+    bytes_read: int
+    seconds: float
+    expires_at: datetime | None
+    """When the credential ends; None if it does not, or there is none."""
+    contradictions: tuple[str, ...] = field(default=())
+    """Metadata that would misplace pixels."""
+    warnings: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for metadata and `--json`."""
+        header = self.header
+        return {
+            "scope": self.scope,
+            "href": self.href,
+            "item": self.item,
+            "band": self.band,
+            "driver": header.driver,
+            "dtype": header.dtype,
+            "nodata": None if header.nodata is None else str(header.nodata),
+            "crs": header.projection.crs,
+            "shape": list(header.projection.shape or ()),
+            "transform": list(header.projection.transform or ()),
+            "block": list(header.block),
+            "compression": header.compression,
+            "overviews": list(header.overviews),
+            "bytes_read": self.bytes_read,
+            "seconds": round(self.seconds, 3),
+            "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
+            "contradictions": list(self.contradictions),
+            "warnings": list(self.warnings),
+        }
+
+
+def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeReport]:
+    """One report for each scope of the Recipe's hrefs, in the order of its Items.
+
+    Args:
+        recipe: What is going to be read.
+        signer: Opens its hrefs.
+        strict: Whether metadata that would misplace pixels is an error.
+
+    Raises:
+        IntegrityError: If `strict` and a header contradicts the metadata's CRS, shape or transform.
+        AssetError, CredentialError, ServiceError: If an asset cannot be opened.
+    """
+    reports = [
+        _report(scope, item, band, source, signer)
+        for scope, (item, band, source) in _first_of_each(recipe, signer).items()
+    ]
+    wrong = [
+        f"{report.item} {report.band}: {text}"
+        for report in reports
+        for text in report.contradictions
+    ]
+    if strict and wrong:
+        raise IntegrityError(
+            f"metadata contradicts the file: {'; '.join(wrong)}. Report the item to the archive; "
+            "until it is corrected, exclude it or read the projection from headers"
+        )
+    return reports
+
+
+def contradictions(source: Source, header: Header) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What metadata and header disagree on: what would misplace pixels, and the rest."""
+    stated, found = source.projection, header.projection
+    wrong, odd = [], []
+    if stated.crs is not None and found.crs is not None and not same_crs(stated.crs, found.crs):
+        wrong.append(f"proj says {stated.crs}, the header {found.crs}")
+    if stated.shape is not None and stated.shape != found.shape:
+        wrong.append(f"proj:shape is {stated.shape}, the header's {found.shape}")
+    if _is_elsewhere(stated.transform, found.transform):
+        wrong.append(f"proj:transform is {stated.transform}, the header's {found.transform}")
+    if source.dtype is not None and source.dtype != header.dtype:
+        odd.append(f"data_type is {source.dtype}, the header's {header.dtype}")
+    if header.nodata is not None and not _same_number(source.nodata, header.nodata):
+        odd.append(f"nodata is {source.nodata} by metadata (used), {header.nodata} by the header")
+    calibration = (source.radiometry.scale, source.radiometry.offset)
+    if (header.scale, header.offset) not in ((1.0, 0.0), calibration):
+        odd.append(
+            f"scale and offset are {calibration} ({source.radiometry.reason}), the header states "
+            f"{(header.scale, header.offset)}"
+        )
+    return tuple(wrong), tuple(odd)
+
+
+def _first_of_each(recipe: Recipe, signer: Signer) -> Mapping[str, tuple[str, str, Source]]:
+    found: dict[str, tuple[str, str, Source]] = {}
+    for item in recipe.items:
+        for band, source in item.sources.items():
+            found.setdefault(signer.scope(source.href), (item.id, band, source))
+    return found
+
+
+def _report(scope: str, item: str, band: str, source: Source, signer: Signer) -> ProbeReport:
+    start = time.perf_counter()
+    header, nbytes = _open(source, signer)
+    credential = signer.credential(source.href)
+    wrong, odd = contradictions(source, header)
+    return ProbeReport(
+        scope=scope,
+        href=source.href,
+        item=item,
+        band=band,
+        header=header,
+        bytes_read=nbytes,
+        seconds=time.perf_counter() - start,
+        expires_at=None if credential is None else credential.expires_at,
+        contradictions=wrong,
+        warnings=(*source.radiometry.warnings, *source.notes, *odd),
+    )
+
+
+def _open(source: Source, signer: Signer) -> tuple[Header, int]:
+    with RangedFile(source.href, signer) as file:
+
+        def only_this(path: str, *_: Any, **__: Any) -> RangedFile:
+            if path != source.href:
+                raise FileNotFoundError(path)
+            return file.again()
+
+        try:
+            with (
+                rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+                rasterio.open(source.href, opener=only_this) as dataset,
+            ):
+                return header_of(dataset, source), file.bytes_read
+        except RasterioError as error:
+            failure = str(error)
+    raise AssetError(
+        f"{source.href} cannot be opened as a raster ({failure}); it is truncated or of another "
+        "format (a login page?). Open it by hand, then search again or drop the item"
+    )
+
+
+class RangedFile(io.RawIOBase):
+    """A remote object as a file: read in blocks by signed range requests, each block once."""
+
+    def __init__(self, href: Href, signer: Signer) -> None:
+        super().__init__()
+        self._href = href
+        self._source = ByteSource(signer, policy=FetchPolicy(in_flight=4))
+        opening = loop.wait(self._source.opening(href, _BLOCK))
+        first = bytes(opening.data)
+        self._blocks = {0: first}
+        self._size = len(first) if opening.size is None else opening.size
+        self._at = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that came over the wire."""
+        return self._source.traffic.bytes
+
+    def again(self) -> "RangedFile":
+        """The same object from its start, with the same blocks: GDAL opens a file several times."""
+        twin = RangedFile.__new__(RangedFile)
+        io.RawIOBase.__init__(twin)
+        twin.__dict__.update(self.__dict__, _at=0)
+        return twin
+
+    @override
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    @override
+    def tell(self) -> int:
+        """Where the next read starts [bytes]."""
+        return self._at
+
+    @override
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a position [bytes]."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    @override
+    def read(self, size: int = -1, /) -> bytes:
+        """Bytes from here; fewer at the end."""
+        stop = self._size if size < 0 else min(self._at + size, self._size)
+        if stop <= self._at:
+            return b""
+        numbers = range(self._at // _BLOCK, (stop - 1) // _BLOCK + 1)
+        self._fetch(number for number in numbers if number not in self._blocks)
+        joined = b"".join(self._blocks[number] for number in numbers)
+        skip = self._at - numbers[0] * _BLOCK
+        data = joined[skip : skip + stop - self._at]
+        self._at = stop
+        return data
+
+    def _fetch(self, numbers: Iterable[int]) -> None:
+        wanted = list(numbers)
+        if not wanted:
+            return
+        starts = [number * _BLOCK for number in wanted]
+        stops = [min(start + _BLOCK, self._size) for start in starts]
+        found = loop.wait(self._source.ranges(self._href, starts, stops))
+        self._blocks.update(zip(wanted, map(bytes, found), strict=True))
+
+
+def _is_elsewhere(stated: tuple[float, ...] | None, found: tuple[float, ...] | None) -> bool:
+    if stated is None or found is None:
+        return False
+    pixel = max(abs(found[0]), abs(found[1]))
+    return not np.allclose(stated, found, rtol=1e-9, atol=_SHIFT_PX * pixel)
+
+
+def _same_number(one: float | None, other: float) -> bool:
+    return one is not None and (one == other or (np.isnan(one) and np.isnan(other)))
