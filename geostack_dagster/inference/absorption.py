@@ -142,7 +142,8 @@ class LookUpTable:
 
     wavelength_nm: Float[np.ndarray, " wavelength"]
     columns_ppm_m: Float[np.ndarray, " column"]
-    spectra: Float[np.ndarray, "column wavelength"]
+    spectra: Float[np.ndarray, "_ _"]
+    """Radiance, one row per column of methane; checked against the axes on construction."""
 
     def __post_init__(self) -> None:
         shape = (self.columns_ppm_m.size, self.wavelength_nm.size)

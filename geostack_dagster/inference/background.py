@@ -167,11 +167,11 @@ def _ridge(
 
     def failed(state: tuple[Array, Array]) -> Array:
         strength, lower = state
-        retry = jnp.isnan(lower[:, -1, -1]) & (strength * 10.0 <= ridge.ceiling * 1.000001)
-        return retry & ~jnp.isnan(correlation[:, 0, 0])
+        allowed = _stronger(strength) <= ridge.ceiling * 1.000001
+        return jnp.isnan(lower[:, -1, -1]) & allowed & ~jnp.isnan(correlation[:, 0, 0])
 
     def stronger(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        strength = jnp.where(failed(state), state[0] * 10.0, state[0])
+        strength = jnp.where(failed(state), _stronger(state[0]), state[0])
         return strength, factor(strength)
 
     start = jnp.full(correlation.shape[0], ridge.strength, jnp.float64)
@@ -179,6 +179,11 @@ def _ridge(
         lambda state: jnp.any(failed(state)), stronger, (start, factor(start))
     )
     return cho_solve((lower, True), target[..., None])[..., 0], strength
+
+
+def _stronger(strength: Float64[Array, " x"]) -> Float64[Array, " x"]:
+    """Ten times as much, and from nothing the least that rounding does not swallow."""
+    return jnp.maximum(10.0 * strength, 1e-15)
 
 
 def _power(

@@ -204,9 +204,13 @@ def walk_columns(
 
     first, *rest = range(0, width, walk.group)
     run(first)  # alone, so that the kernel is compiled once and not once per thread
-    with ThreadPoolExecutor(walk.threads) as pool:
-        for _ in pool.map(run, rest):
-            pass
+    if walk.threads == 1:
+        for start in rest:
+            run(start)
+    else:
+        with ThreadPoolExecutor(walk.threads) as pool:
+            for _ in pool.map(run, rest):
+                pass
     return ColumnMaps(*(part.T for part in whole[:_MAPS]), *whole[_MAPS:])
 
 
