@@ -13,6 +13,7 @@ from geostack_dagster.errors import ConfigurationError, ConflictError
 
 _BUCKETS = ("s3", "az", "gs")
 _PATIENCE_S = 300.0  # a commit takes milliseconds; a queue of writers may take a minute
+_POLL_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Location:
         lock = Path(f"{self.path}.lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(lock, timeout=_PATIENCE_S, thread_local=False):
+            with FileLock(lock, timeout=_PATIENCE_S, poll_interval=_POLL_S, thread_local=False):
                 yield
         except Timeout as error:
             raise ConflictError(
