@@ -152,8 +152,8 @@ class ByteSource:
             await remote.close()
 
     async def _persist(self, href: Href, start: int, stop: int, etag: str | None) -> Reply:
-        renewed = False
-        for attempt in range(self.policy.attempts):
+        failures, renewed = 0, False
+        while True:
             request, credential = await self._sign(href)
             ask = Ask(
                 request=request,
@@ -161,7 +161,7 @@ class ByteSource:
                 start=start,
                 stop=stop,
                 etag=etag,
-                again=attempt > 0 and not renewed,
+                again=failures > 0,
             )
             reply = await self._exchange(ask)
             verdict = Verdict.AGAIN if reply is None else judge(reply, ask)
@@ -173,11 +173,10 @@ class ByteSource:
                     raise refused(href, reply, scope=self._scope(href), credential=credential)
                 renewed = True
                 continue
-            last = attempt == self.policy.attempts - 1
-            if verdict is Verdict.STOP or last:
+            failures += 1
+            if verdict is Verdict.STOP or failures == self.policy.attempts:
                 raise _gave_up(href, reply)
-            await self._pause(href, attempt, reply)
-        raise AssertionError
+            await self._pause(href, failures, reply)
 
     async def _exchange(self, ask: Ask) -> Reply | None:
         self.traffic.requests += 1
@@ -220,12 +219,12 @@ class ByteSource:
     def _scope(self, href: Href) -> str:
         return "" if self.signer is None else self.signer.scope(href)
 
-    async def _pause(self, href: Href, attempt: int, reply: Reply | None) -> None:
+    async def _pause(self, href: Href, failures: int, reply: Reply | None) -> None:
         self.traffic.retries += 1
         asked = None if reply is None else retry_after_s(reply)
         if asked is not None and asked > self.policy.patience_s:
             raise _gave_up(href, reply)
-        backoff = self.policy.backoff_s * 2**attempt * (0.5 + random.random())  # noqa: S311
+        backoff = self.policy.backoff_s * 2 ** (failures - 1) * (0.5 + random.random())  # noqa: S311
         await asyncio.sleep(backoff if asked is None else asked)
 
 

@@ -408,3 +408,36 @@ def test_a_token_is_kept_apart_from_the_next(server, source):
         signer.token = token
         wait(made.ranges(server.href("data.bin"), [0], [9]))
         assert server.seen[-1].query == f"{SECRET}{token}"
+
+
+class ShortLived(TokenSigner):
+    """Tokens that one renewal replaces for everyone who still holds the old one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock, self.born = threading.Lock(), [time.monotonic()]
+
+    def forget(self, href: Href, refused: SignedRequest) -> bool:
+        with self.lock:
+            if refused.url.endswith(f"{SECRET}{self.token}"):
+                self.token += 1
+                self.born.append(time.monotonic())
+        return True
+
+
+def test_tokens_that_die_in_the_middle_of_a_long_read(server, source, fault):
+    signer, life_s = ShortLived(), 0.25
+    server.delay_s = 0.02
+
+    def alive(seen):
+        born = signer.born[int(seen.query.removeprefix(SECRET))]
+        return None if time.monotonic() - born < life_s else fault(403)
+
+    server.rule = alive
+    made = source(signer, in_flight=4, coalescing=Coalescing(gap_bytes=0), attempts=1)
+    starts = list(range(0, 1_000_000, 5000))
+    start = time.monotonic()
+    found = wait(made.ranges(server.href("data.bin"), starts, [each + 700 for each in starts]))
+    lifetimes = (time.monotonic() - start) / life_s
+    assert [bytes(part) for part in found] == [CONTENT[each : each + 700] for each in starts]
+    assert 2 <= signer.token <= lifetimes + 1
