@@ -8,7 +8,8 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,7 +26,7 @@ class _Background:
         self.lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: threading.Thread | None = None
-        self.closers: list[Callable[[], Awaitable[None]]] = []
+        self.finalizers: list[weakref.finalize[Any, Any]] = []
         self.pools: dict[str, ThreadPoolExecutor] = {}
 
 
@@ -95,10 +96,15 @@ def signing_pool() -> ThreadPoolExecutor:
     return _pool("sign", 8)
 
 
-def on_shutdown(close: Callable[[], Awaitable[None]]) -> None:
-    """Await `close` on the loop before the interpreter ends."""
+def close_after(owner: object, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await `close` on the loop once `owner` is gone, or before the interpreter ends.
+
+    `close` must not hold the owner, or it never goes.
+    """
+    finalizer = weakref.finalize(owner, _begin, close)
     with _background.lock:
-        _background.closers.append(close)
+        _background.finalizers = [each for each in _background.finalizers if each.alive]
+        _background.finalizers.append(finalizer)
 
 
 def _pool(name: str, size: int) -> ThreadPoolExecutor:
@@ -118,15 +124,24 @@ def _outcome[T](future: "Future[T]") -> T:
         raise
 
 
-async def _close_all(closers: list[Callable[[], Awaitable[None]]]) -> None:
-    await asyncio.gather(*(close() for close in closers), return_exceptions=True)
+def _begin(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    loop = _background.loop
+    if loop is not None and loop.is_running():
+        asyncio.run_coroutine_threadsafe(close(), loop)
+
+
+async def _drained() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _shutdown() -> None:
     loop, thread = _background.loop, _background.thread
     if loop is None or thread is None:
         return
-    closing = asyncio.run_coroutine_threadsafe(_close_all(_background.closers), loop)
+    for finalizer in _background.finalizers:
+        finalizer()
+    closing = asyncio.run_coroutine_threadsafe(_drained(), loop)
     try:
         closing.result(_DRAIN_S)
     except TimeoutError:

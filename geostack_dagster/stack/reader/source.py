@@ -197,7 +197,7 @@ class ByteSource:
             self._remote = _TRANSPORTS[self.transport](
                 connections=self.policy.in_flight, timeout_s=self.policy.timeout_s
             )
-            background.on_shutdown(self.close)
+            background.close_after(self, self._remote.close)
         return self._remote
 
     async def _sign(self, href: Href) -> tuple[SignedRequest, Credential | None]:

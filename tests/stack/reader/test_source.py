@@ -1,6 +1,7 @@
 """One contract for both transports: right bytes, or an error that says what to do."""
 
 import asyncio
+import gc
 import os
 import pickle
 import subprocess
@@ -441,3 +442,18 @@ def test_tokens_that_die_in_the_middle_of_a_long_read(server, source, fault):
     lifetimes = (time.monotonic() - start) / life_s
     assert [bytes(part) for part in found] == [CONTENT[each : each + 700] for each in starts]
     assert 2 <= signer.token <= lifetimes + 1
+
+
+def test_a_source_that_is_gone_leaves_no_connection(server, fault):
+    server.rule = lambda seen: fault(404)
+    source = ByteSource(transport="fsspec")
+    with pytest.raises(AssetError):
+        wait(source.opening(server.href("absent.bin"), 10))
+    session = wait(source._remote._files.set_session())
+    del source
+    gc.collect()
+    for _ in range(100):
+        if session.closed:
+            break
+        time.sleep(0.01)
+    assert session.closed
