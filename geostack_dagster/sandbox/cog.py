@@ -20,6 +20,8 @@ type Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 _STORED_LIMIT = 65535  # bytes of one stored Deflate block
 _OVERVIEWS_BELOW = 512  # a level this small needs no further overview
 _MAX_DECIMATION = 16
+# GDAL reads whole 16 KiB blocks: tiles that share one would be painted for their neighbour's sake.
+_ALIGNMENT = 16 << 10
 _TILES_FROM = 64 << 10  # a reader that fetches the head of the file must not cause any painting
 
 # TIFF field types: code and struct letter.
@@ -84,7 +86,13 @@ class Level:
     tile: int
     start: int
     """Offset of its first tile in the file."""
-    stride: int
+    tile_bytes: int
+    """Length of an encoded tile."""
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one tile to the next."""
+        return -(-self.tile_bytes // _ALIGNMENT) * _ALIGNMENT
 
     @property
     def across(self) -> int:
@@ -120,12 +128,12 @@ class VirtualCog:
         steps = [1]
         while steps[-1] < _MAX_DECIMATION and max(self._shape(steps[-1])) > _OVERVIEWS_BELOW:
             steps.append(steps[-1] * 2)
-        stride = encoded_size(self.spec.tile_bytes)
+        encoded = encoded_size(self.spec.tile_bytes)
         levels: list[Level] = []
         start = self._header_size(steps)
         for step in reversed(steps):
-            level = Level(step, self._shape(step), self.spec.tile, start, stride)
-            start += level.tiles * stride
+            level = Level(step, self._shape(step), self.spec.tile, start, encoded)
+            start += level.tiles * level.stride
             levels.append(level)
         return tuple(reversed(levels))
 
@@ -142,7 +150,10 @@ class VirtualCog:
         return head.ljust(_TILES_FROM, b"\0")
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[Level | None, int, slice]]:
-        """Parts that make up bytes start..stop: level (None: header), tile number, slice of it."""
+        """Parts that make up bytes start..stop: level (None: header), tile number, slice of it.
+
+        A slice may reach beyond the tile: what is missing there is padding, zeros.
+        """
         if start < len(self.header):
             yield None, 0, slice(start, min(stop, len(self.header)))
         for level in reversed(self.levels):
@@ -190,7 +201,7 @@ class VirtualCog:
             (322, _SHORT, (level.tile,)),
             (323, _SHORT, (level.tile,)),
             (324, _LONG, tuple(level.start + i * level.stride for i in range(level.tiles))),
-            (325, _LONG, (level.stride,) * level.tiles),
+            (325, _LONG, (level.tile_bytes,) * level.tiles),
             (339, _SHORT, (1,) * spec.samples),
         ]
         if level.step == 1:

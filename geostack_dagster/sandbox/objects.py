@@ -97,8 +97,11 @@ class CogObject:
             if level is None:
                 yield memoryview(self.layout.header)[part]
             else:
-                tile = await self.renderer.tile(self.name, level, index, self.paint)
-                yield memoryview(tile)[part]
+                if part.start < level.tile_bytes:
+                    tile = await self.renderer.tile(self.name, level, index, self.paint)
+                    yield memoryview(tile)[part]
+                if part.stop > level.tile_bytes:
+                    yield bytes(part.stop - max(part.start, level.tile_bytes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,13 +191,23 @@ _SPECIAL: dict[str | None, tuple[str, int, Callable[[Layer, Window, Axes], Pixel
 
 
 def _noise(seed: int, window: Window) -> NDArray[np.float32]:
-    """Sensor noise as a factor, uniform with standard deviation 1/SNR, by absolute pixel."""
-    values = noise.table(noise.seed_of("sensor"), _NOISE_TABLE)
-    rows = (window.row + np.arange(window.height)) * window.step + window.step // 2
-    columns = (window.column + np.arange(window.width)) * window.step + window.step // 2
-    picked = values[(rows + seed) % _NOISE_TABLE][:, (columns + (seed >> 20)) % _NOISE_TABLE]
-    factor: NDArray[np.float32] = 1 + (picked - np.float32(0.5)) * np.float32(12**0.5 / _SNR)
-    return factor
+    """Sensor noise as a factor, by absolute pixel; a slice where the raster is not decimated."""
+    factors = _noise_factors()
+    size, step = _NOISE_TABLE, window.step
+    row = (window.row * step + step // 2 + seed) % size
+    column = (window.column * step + step // 2 + (seed >> 20)) % size
+    if step == 1 and window.height <= size and window.width <= size:
+        return factors[row : row + window.height, column : column + window.width]
+    rows = (row + step * np.arange(window.height)) % size
+    columns = (column + step * np.arange(window.width)) % size
+    return factors[rows][:, columns]
+
+
+@lru_cache(maxsize=1)
+def _noise_factors() -> NDArray[np.float32]:
+    """Uniform around 1 with standard deviation 1/SNR, twice in each direction."""
+    values = noise.table(noise.seed_of("sensor"), _NOISE_TABLE) - np.float32(0.5)
+    return np.tile(1 + values * np.float32(12**0.5 / _SNR), (2, 2))
 
 
 def _axes(spec: RasterSpec, window: Window) -> Axes:

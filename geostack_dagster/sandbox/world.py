@@ -56,7 +56,7 @@ class World:
     def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
         self._grounds = ByteCache[Axes, _Ground](cache_bytes, lambda held: held.shares.nbytes)
         self._skies = ByteCache[tuple[Axes, date], weather.Sky | None](
-            cache_bytes // 4, lambda held: 0 if held is None else 2 * held.opacity.nbytes
+            cache_bytes // 2, lambda held: 0 if held is None else 2 * held.opacity.nbytes
         )
 
     def reflectance(self, band: str, grid: Grid, moment: datetime) -> Reflectance:

@@ -25,7 +25,8 @@ def written(spec: RasterSpec, start: int = 0, stop: int | None = None) -> bytes:
         if level is None:
             parts.append(layout.header[part])
         else:
-            parts.append(encode(paint(level.window(index), spec.dtype, spec.samples))[part])
+            tile = encode(paint(level.window(index), spec.dtype, spec.samples))
+            parts.append(tile.ljust(level.stride, b"\0")[part])
     return b"".join(parts)
 
 
@@ -93,6 +94,18 @@ def test_reading_the_head_of_a_file_paints_nothing():
     layout = VirtualCog(spec(shape=(10980, 10980), tile=512))
     assert all(level is None for level, _, _ in layout.pieces(0, 64 << 10))
     assert layout.size > 300e6
+
+
+def test_a_read_in_blocks_of_gdal_touches_one_tile():
+    layout = VirtualCog(spec(shape=(10980, 10980), tile=512))
+    level = layout.levels[0]
+    for index in (0, 7, level.tiles - 1):
+        first = level.start + index * level.stride
+        block = 16 << 10
+        start = first // block * block
+        stop = -(-(first + level.tile_bytes) // block) * block
+        touched = {(held.step, n) for held, n, _ in layout.pieces(start, stop) if held}
+        assert touched == {(1, index)}
 
 
 def test_length_of_a_tile_depends_on_its_shape_only():
