@@ -11,6 +11,8 @@ from geostack_dagster.pipeline.report import StageReport
 _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
 _CODE_VERSION = "dagster/code_version"
+_INPUT_VERSION = "dagster/input_data_version"
+_INPUT_POINTER = "dagster/input_event_pointer"
 
 
 def materializations(
@@ -45,6 +47,7 @@ def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
                     _DATA_VERSION: report.fingerprint,
                     _USER_PROVIDED: "true",
                     _CODE_VERSION: code_version or "",
+                    **_provenance(context, key),
                     **_dimension_tags(key),
                 },
             )
@@ -95,6 +98,20 @@ def _picture(title: str, png: bytes) -> dg.MetadataValue:
     return dg.MetadataValue.md(
         f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
     )
+
+
+def _provenance(context: dg.AssetExecutionContext, key: str) -> dict[str, str]:
+    """Which version of its parents the partition was made from; without it the UI says unsynced."""
+    tags: dict[str, str] = {}
+    for parent in context.assets_def.asset_deps[context.asset_key]:
+        asked = dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[key])
+        for record in context.instance.fetch_materializations(asked, limit=1).records:
+            event = record.asset_materialization
+            version = (event.tags or {}).get(_DATA_VERSION) if event else None
+            if version:
+                tags[f"{_INPUT_VERSION}/{parent.to_user_string()}"] = version
+                tags[f"{_INPUT_POINTER}/{parent.to_user_string()}"] = str(record.storage_id)
+    return tags
 
 
 def _dimension_tags(key: str) -> dict[str, str]:

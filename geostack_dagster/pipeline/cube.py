@@ -103,8 +103,14 @@ def note_of(report: WriteReport, *, empty: bool) -> str:
     if not report.written:
         return "no data: the slots are empty" if empty else "up to date: nothing was done"
     done = {"wrote": report.rewritten, "kept": report.kept, "emptied": report.cleared}
-    parts = [f"{verb} {len(days)} days" for verb, days in done.items() if days]
-    return f"{', '.join(parts) or 'nothing to write'}, {report.chunks} chunks in one commit"
+    parts = [f"{verb} {_count(len(days), 'day')}" for verb, days in done.items() if days]
+    return (
+        f"{', '.join(parts) or 'nothing to write'}, {_count(report.chunks, 'chunk')} in one commit"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def commit_of(partition: Partition, made_from: str) -> Commit:

@@ -67,6 +67,21 @@ def test_a_range_run_records_a_data_version_for_each_partition(instance):
         assert _versions(instance, noun) == {key: f"{noun}-{key}" for key in keys}
 
 
+def test_partitions_of_a_range_run_are_in_step_with_their_parents(instance):
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+
+    assets = [_asset("snapshot", []), _asset("stack", [["p", "snapshot"]])]
+    dg.materialize(assets, instance=instance, tags=range_tags(DATES[:2], ["a", "b"]))
+
+    graph = dg.Definitions(assets=assets).resolve_asset_graph()
+    from dagster._core.loader import LoadingContextForTest
+
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    for key in (key_of(DATES[0], "a"), key_of(DATES[1], "b")):
+        status = resolver.get_status(dg.AssetKey(["p", "stack"]), key)
+        assert status is StaleStatus.FRESH
+
+
 def test_a_single_partition_run_replaces_only_its_own_version(instance):
     tags = range_tags([DATES[0], DATES[-1]], ["a", "b"])
     dg.materialize([_asset("snapshot", [])], instance=instance, tags=tags)
