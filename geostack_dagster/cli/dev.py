@@ -1,6 +1,7 @@
 """`geostack dev`: Dagster's UI and daemon, over the sandbox."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -33,9 +34,13 @@ def run(home: Path, *, port: int, live: bool) -> int:
             *(sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml")),
             *("-h", "127.0.0.1", "-p", str(port)),
         ]
+        # A plain `kill` stops the children as well, as Ctrl-C does.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603 - our own words only
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal sent it to dagster as well, which stops its own children.
-            return process.wait()
+            return process.wait()  # the terminal sent it to dagster as well
+        finally:
+            process.terminate()
+            process.wait()
