@@ -46,7 +46,8 @@ def carry_out(
     tallies = _stored(change, transaction, pixels, transactional=transactional)
     rows = bookkeeping(change, tallies, ledger_texts(change))
     committed = transaction.commit(
-        note_text("write", change.commit), lambda newest: _settled(change, rows, newest)
+        note_text("write", change.commit),
+        lambda newest: _settled(change, rows, newest, at_once=transactional),
     )
     return _report(asked, sum(tallies.values(), Tally()), committed)
 
@@ -89,14 +90,17 @@ def _stored(
     return stream(sinks, pixels.data, pixels.order, threads=pixels.threads)
 
 
-def _settled(change: Change, rows: Mapping[str, bytes | None], newest: Keys) -> bool:
+def _settled(
+    change: Change, rows: Mapping[str, bytes | None], newest: Keys, *, at_once: bool
+) -> bool:
     found = read_marks(newest, change.schema, change.slots)
     if found != change.before and made_from(found) == change.commit.fingerprint:
         return False  # another writer did the same work
     require_unchanged(change.schema, change.before, found)
-    marks = {key: value for key, value in rows.items() if key.split("/")[1] in MARKS}
-    newest.put({key: value for key, value in rows.items() if key not in marks})
-    newest.put(marks)  # last, because a plain store has no transactions
+    marks = {key for key in rows if key.split("/")[1] in MARKS}
+    order = [rows.keys()] if at_once else [rows.keys() - marks, marks]  # marks last
+    for keys in order:
+        newest.put({key: rows[key] for key in keys})
     return True
 
 
