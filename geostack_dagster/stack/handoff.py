@@ -11,6 +11,7 @@ import xarray as xr
 
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.stack.load import coordinates, decode, open_stack
 from geostack_dagster.stack.recipe import Recipe
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import jax
 
 _ALIGNMENT = 64  # bytes; XLA borrows a host buffer that starts there instead of copying it
-_THREADS = 32  # reads mostly wait for the archive
+_THREADS = 32  # reads mostly wait for the archive, where it does not say how many it allows
 
 
 def to_jax(
@@ -46,9 +47,12 @@ def to_jax(
         dataset = decode(dataset)
     target = aligned((len(recipe.days), len(names), *recipe.grid.shape), _common_dtype(dataset))
     parts = [target[:, position] for position in range(len(names))]
-    with ThreadPoolExecutor(_THREADS) as pool, dask.config.set(pool=pool, scheduler="threads"):
+    provider = PROVIDERS.get(recipe.provider)
+    threads = _THREADS if provider is None else provider.limits.concurrent_reads
+    with ThreadPoolExecutor(threads) as pool, dask.config.set(pool=pool, scheduler="threads"):
         da.store([dataset[name].data for name in names], parts, lock=False)
-    return jax.numpy.asarray(target)
+    pixels: jax.Array = jax.device_put(target, may_alias=True)
+    return pixels
 
 
 def coordinates_of(recipe: Recipe, bands: Sequence[str] | None = None) -> xr.Coordinates:

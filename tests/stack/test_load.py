@@ -96,6 +96,18 @@ def test_bands_of_all_kinds_and_days_without_a_band(kit, write, signer, loader):
     np.testing.assert_array_equal(found.ENH, [np.full_like(wanted, np.nan), wanted])
 
 
+def test_a_band_that_no_item_has(kit, write, signer, loader):
+    red = kit.unique(512, 512)
+    item = kit.item(assets={"B04": write("r.tif", red)})
+    recipe = kit.recipe([item], bands=("B04", "B08", "SCL", "ENH"))
+    assert len(recipe.skipped) == 3
+    found = open_stack(recipe, signer=signer, loader=loader, chunks=SMALL).compute()
+    np.testing.assert_array_equal(found.B04[0], red)
+    assert (found.B08 == 0).all()
+    assert (found.SCL == 0).all()
+    assert np.isnan(found.ENH).all()
+
+
 def test_class_codes_without_nodata_keep_their_zeros(kit, write, signer, loader):
     """0 is a class here; outside the image there is none, which must not look like class 0."""
     from geostack_dagster.domain.bands import Band, BandTable
