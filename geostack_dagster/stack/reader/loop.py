@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 _DRAIN_S = 2.0
+_CORES = os.cpu_count() or 1
 
 
 class _Background:
@@ -83,7 +84,7 @@ async def run[T](work: Callable[[], T], pool: ThreadPoolExecutor) -> T:
 
 def decode_pool() -> ThreadPoolExecutor:
     """Threads that decode: one per core, because the codecs release the interpreter lock."""
-    return _pool("decode", os.cpu_count() or 1)
+    return _pool("decode", _CORES)
 
 
 def fallback_pool() -> ThreadPoolExecutor:
