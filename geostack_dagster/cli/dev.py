@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from geostack_dagster.cli.aois import add
@@ -34,13 +34,26 @@ def run(home: Path, *, port: int, live: bool) -> int:
             *(sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml")),
             *("-h", "127.0.0.1", "-p", str(port)),
         ]
-        # A plain `kill` stops the children as well, as Ctrl-C does.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603 - our own words only
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            return process.wait()  # the terminal sent it to dagster as well
-        finally:
-            process.terminate()
-            process.wait()
+        return _serve(command)
+
+
+def _serve(command: list[str]) -> int:
+    """Run dagster in a session of its own until it ends or we are told to stop; then stop it all.
+
+    Told by Ctrl-C or a plain `kill`. Dagster's children ignore SIGINT where this process was
+    started in the background of a script, hence the second and third way.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 - our words
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        console.print("stopping ...")
+        return 0
+    finally:
+        for number, patience_s in ((signal.SIGINT, 15), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience_s)
+                break
