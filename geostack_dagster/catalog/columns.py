@@ -1,16 +1,22 @@
 """JSON documents as one Arrow table, parsed in chunks by Arrow itself.
 
 Arrow infers a type for every member. It gives up where documents disagree ("72" in one, 72 in
-another); there the type seen first stays and the other values are left out of the table. Whoever
-needs those back compares the table with the documents (`geostack_dagster.catalog.patches`).
+another); there the type seen first stays and the other values are left out of the table. Rows where
+anything of that kind can have happened are marked: whoever needs those in full compares them with
+their documents (`geostack_dagster.catalog.patches`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
+from numpy.typing import NDArray
 
 _CHUNK = 2048
 _BLOCKS = 4  # parsed in parallel; inference over several blocks can fail where one would not
@@ -23,63 +29,81 @@ _DISAGREEMENT = (
     orjson.JSONEncodeError,
 )
 _INT64 = 2**63
+_EXACT = 2.0**53  # beyond, a float may stand for an integer that it does not equal
 
 type Document = Mapping[str, Any]
+type Doubts = NDArray[np.bool_]
 
 
-def table_of(documents: Iterator[Document]) -> pa.Table:
-    """All documents as a table, in order; `id` is always among its columns."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Documents as a table, in order."""
+
+    table: pa.Table
+    """`id` is always among its columns."""
+    doubtful: Doubts
+    """Rows that may lack something of their document; the others hold all of it."""
+
+
+def columns_of(documents: Iterable[Document]) -> Columns:
+    """All documents as columns."""
     schema = pa.schema([("id", pa.string())])
     tables: list[pa.Table] = []
-    for chunk in _chunks(documents):
-        table, schema = _parsed(chunk, schema)
+    doubts: list[Doubts] = [np.zeros(0, dtype=np.bool_)]
+    for chunk in batched(documents, _CHUNK):
+        table, doubtful = _parsed(chunk, schema)
+        schema = _widest(schema, table.schema)
         tables.append(table)
+        doubts.append(doubtful)
     whole = pa.schema([_writable_field(field) for field in schema if _holds(field.type)])
-    return pa.concat_tables([_cast(table, whole) for table in tables] or [whole.empty_table()])
+    joined = pa.concat_tables([_cast(table, whole) for table in tables] or [whole.empty_table()])
+    doubtful = np.concatenate(doubts)
+    if any(_loses(field.type) for field in schema) or any(map(_is_huge, _leaves(joined))):
+        doubtful[:] = True
+    return Columns(joined, doubtful)
 
 
-def _chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
-    for document in documents:
-        chunk.append(document)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _parsed(chunk: Sequence[Document], schema: pa.Schema) -> tuple[pa.Table, pa.Schema]:
-    """Table of a chunk, and the schema widened by what the chunk brought."""
+def _parsed(chunk: Sequence[Document], schema: pa.Schema) -> tuple[pa.Table, Doubts]:
+    """Table of a chunk, of a schema that widens `schema`."""
     try:
-        return _read(chunk, _widened(schema, chunk[:_SAMPLE]), _BLOCKS)
-    except _DISAGREEMENT:
-        pass
-    try:
-        return _read(chunk, _widened(schema, chunk))
+        lines, doubtful = _lines(chunk)
+        try:
+            return _read(lines, _widened(schema, lines[:_SAMPLE]), _BLOCKS), doubtful
+        except _DISAGREEMENT:
+            return _read(lines, _widened(schema, lines)), doubtful
     except _DISAGREEMENT:
         kinds = {field.name: _kind_of_type(field.type) for field in schema}
-        agreeing = [_agreeing(document, kinds) for document in chunk]
-        return _read(agreeing, _widened(schema, agreeing))
+        lines, _ = _lines([_agreeing(document, kinds) for document in chunk])
+        return _read(lines, _widened(schema, lines)), np.ones(len(chunk), dtype=np.bool_)
 
 
-def _widened(schema: pa.Schema, sample: Sequence[Document]) -> pa.Schema:
-    inferred = _as_text(_parse(sample, None).schema)
-    return pa.unify_schemas([schema, inferred], promote_options="permissive")
+def _lines(chunk: Sequence[Document]) -> tuple[list[bytes], Doubts]:
+    """JSON of each document, and whether it holds a null: a column cannot tell it from absence."""
+    lines = list(map(orjson.dumps, chunk))
+    doubtful = np.fromiter((b"null" in line for line in lines), np.bool_, len(lines))
+    for row in map(int, np.flatnonzero(doubtful)):
+        # Arrow's JSON reader miscounts nulls in lists: [null, 1] becomes [1, 0] or is invalid.
+        if b"[null" in lines[row] or b",null" in lines[row]:
+            lines[row] = orjson.dumps(_without_null_elements(chunk[row]))
+    return lines, doubtful
 
 
-def _read(
-    chunk: Sequence[Document], schema: pa.Schema, blocks: int = 1
-) -> tuple[pa.Table, pa.Schema]:
-    table = _parse(chunk, schema, blocks)
+def _widened(schema: pa.Schema, sample: Sequence[bytes]) -> pa.Schema:
+    return _widest(schema, _as_text(_parse(sample, None).schema))
+
+
+def _widest(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    return pa.unify_schemas([schema, other], promote_options="permissive")
+
+
+def _read(lines: Sequence[bytes], schema: pa.Schema, blocks: int = 1) -> pa.Table:
+    table = _parse(lines, schema, blocks)
     found = _as_text(table.schema)
-    if found != table.schema:  # a member that the sample lacked looks like a date
-        table = _parse(chunk, found, blocks)
-    return table, found
+    # A member that the sample lacked may look like a date.
+    return table if found == table.schema else _parse(lines, found, blocks)
 
 
-def _parse(chunk: Sequence[Document], schema: pa.Schema | None, blocks: int = 1) -> pa.Table:
-    lines = [_line(document) for document in chunk]
+def _parse(lines: Sequence[bytes], schema: pa.Schema | None, blocks: int = 1) -> pa.Table:
     data = b"\n".join(lines)
     known = None
     if schema is not None:
@@ -90,14 +114,6 @@ def _parse(chunk: Sequence[Document], schema: pa.Schema | None, blocks: int = 1)
         read_options=pj.ReadOptions(block_size=max(len(data) // blocks, *map(len, lines), 1) + 2),
         parse_options=pj.ParseOptions(explicit_schema=known, unexpected_field_behavior="infer"),
     )
-
-
-def _line(document: Document) -> bytes:
-    line = orjson.dumps(document)
-    # Arrow's JSON reader miscounts nulls in lists: [null, 1] becomes [1, 0] or an invalid array.
-    if b"[null" in line or b",null" in line:
-        return orjson.dumps(_without_null_elements(document))
-    return line
 
 
 def _without_null_elements(value: Any) -> Any:
@@ -172,6 +188,34 @@ def _writable(kind: pa.DataType) -> pa.DataType:
         # A list that is empty in every document keeps its place as a list of strings.
         return pa.list_(_writable(kind.value_type))
     return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _loses(kind: pa.DataType) -> bool:
+    """Whether `_writable` drops something of the type that is not null."""
+    if pa.types.is_struct(kind):
+        return not any(_holds(child.type) for child in kind) or any(
+            _loses(child.type) for child in kind
+        )
+    return bool(pa.types.is_list(kind) and _loses(kind.value_type))
+
+
+def _leaves(table: pa.Table) -> Iterator[pa.ChunkedArray]:
+    pending = list(table.columns)
+    while pending:
+        column = pending.pop()
+        if pa.types.is_struct(column.type):
+            pending.extend(column.flatten())
+        elif pa.types.is_list(column.type):
+            pending.append(pc.list_flatten(column))
+        else:
+            yield column
+
+
+def _is_huge(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_floating(column.type):
+        return False
+    ends = pc.min_max(column).as_py().values()
+    return any(end is not None and abs(end) >= _EXACT for end in ends)
 
 
 def _mapped(kind: pa.DataType, change: Any) -> pa.DataType:

@@ -10,36 +10,40 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from geostack_dagster.catalog.columns import Doubts
 from geostack_dagster.catalog.geometry import Geometries, box_geometry
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _BOX_3D = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
 
 
-def box_column(raw: pa.Table, geometries: Geometries) -> pa.Array:
-    """Stated boxes as a struct; the bounds of the geometry where none is stated."""
+def box_column(raw: pa.Table, geometries: Geometries) -> tuple[pa.StructArray, Doubts]:
+    """Stated boxes as a struct, and the rows that state something else.
+
+    Where none is stated, it is the bounds of the geometry, for readers that prune by it.
+    """
     bounds: NDArray[np.float64] = shapely.bounds(geometries).reshape(-1, 4)
-    if "bbox" in raw.column_names and _holds_numbers(raw.schema.field("bbox").type):
-        column = raw["bbox"].combine_chunks()
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-        if len(lengths) and (lengths == len(_BOX_3D)).all():
-            return _box_struct(_picked(column, range(6)), _BOX_3D)
-        for length, picks in ((4, range(4)), (6, (0, 1, 3, 4))):
-            rows = lengths == length
-            if rows.any():
-                bounds[rows] = _picked(column.filter(pa.array(rows)), picks)
-    return _box_struct(bounds, _BOX)
+    if "bbox" not in raw.column_names or not _holds_numbers(raw.schema.field("bbox").type):
+        return _box_struct(bounds, _BOX), np.ones(len(bounds), dtype=np.bool_)
+    column = raw["bbox"].combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    if len(lengths) and (lengths == len(_BOX_3D)).all():
+        return _box_struct(_picked(column, range(6)), _BOX_3D), np.zeros(len(bounds), np.bool_)
+    for length, picks in ((4, range(4)), (6, (0, 1, 3, 4))):
+        rows = lengths == length
+        if rows.any():
+            bounds[rows] = _picked(column.filter(pa.array(rows)), picks)
+    return _box_struct(bounds, _BOX), lengths != len(_BOX)
 
 
-def box_lists(column: pa.ChunkedArray) -> pa.Array:
+def box_lists(column: pa.Array) -> pa.Array:
     """Boxes as lists again."""
     if not pa.types.is_struct(column.type):
         return column
-    whole = column.combine_chunks()
-    children = whole.flatten()
+    children = column.flatten()
     values = np.column_stack([child.to_numpy(zero_copy_only=False) for child in children])
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(children))
-    return pc.if_else(whole.is_valid(), lists, pa.scalar(None, lists.type))
+    return pc.if_else(column.is_valid(), lists, pa.scalar(None, lists.type))
 
 
 def located(geometries: Geometries, boxes: pa.StructArray) -> Geometries:

@@ -1,7 +1,8 @@
 """Items in a stac-geoparquet file and back, equal member for member.
 
-Arrow does the work, column by column; what columns cannot say is compared, found and kept as
-patches in the file's footer, where other readers do not see it. Other programs read the file as
+Arrow does the work, column by column; Items that columns may not hold in full are read back and
+compared, and what is missing is kept as patches in the file's footer, where other readers do not
+see it. Other programs read the file as
 ordinary stac-geoparquet.
 """
 
@@ -9,12 +10,16 @@ import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import batched
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geostack_dagster.catalog.layout import Spellings, spellings, to_items, to_table
+from geostack_dagster.catalog.decode import to_items
+from geostack_dagster.catalog.encode import Encoded, to_table
+from geostack_dagster.catalog.layout import Spellings
 from geostack_dagster.catalog.patches import Patches, difference
 from geostack_dagster.domain.item import Item
 from geostack_dagster.errors import IntegrityError
@@ -29,12 +34,12 @@ _PRUNED_BY = ("id", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.yma
 def write_items(items: Sequence[Item], sink: Any, *, facts: Mapping[str, str]) -> None:
     """Write Items to a path or file object; `facts` are kept in the footer under their names."""
     with _collector_paused():
-        table = to_table(items)
-        spelled = spellings(items, table)
-        patches = _patches(items, table, spelled)
+        encoded = to_table(items)
+        patches = _patches(items, encoded)
+    table = encoded.table
     metadata = {
         **table.schema.metadata,
-        _SPELLINGS: json.dumps(spelled).encode(),
+        _SPELLINGS: json.dumps(encoded.spellings).encode(),
         _PATCHES: patches.encode(),
         **{name.encode(): value.encode() for name, value in facts.items()},
     }
@@ -92,13 +97,14 @@ def read_facts(source: Any) -> dict[str, str]:
         }
 
 
-def _patches(items: Sequence[Item], table: pa.Table, spelled: Spellings) -> Patches:
+def _patches(items: Sequence[Item], encoded: Encoded) -> Patches:
+    """What the columns do not say about the rows that are in doubt, found by reading them back."""
     patches = Patches()
-    for first_row in range(0, len(items), _BATCH):
-        restored = to_items(table.slice(first_row, _BATCH), spelled)
-        for row, found in enumerate(restored, first_row):
-            if found != items[row]:
-                patches.add(row, difference(items[row], found))
+    for rows in batched(np.flatnonzero(encoded.doubtful).tolist(), _BATCH):
+        found = to_items(encoded.table.take(rows), encoded.spellings)
+        for row, item in zip(rows, found, strict=True):
+            if item != items[row]:
+                patches.add(row, difference(items[row], item))
     return patches
 
 

@@ -287,7 +287,7 @@ def as_floats(value: Any) -> Any:
         return {name: as_floats(member) for name, member in value.items()}
     if isinstance(value, list):
         return [as_floats(member) for member in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+    if isinstance(value, int) and not isinstance(value, bool) and float(value) == value:
         return value + 0.0
     return 0.0 if value == 0 and isinstance(value, float) else value
 
