@@ -120,17 +120,14 @@ class Repository:
         keys, schema = present
         return made_from(read_marks(keys, schema, schema.slots(window)))
 
-    def slots(self, group: str) -> list[Slot]:
-        """Every day that was ever written or cleared."""
+    def slots(self, group: str, window: Window | None = None) -> list[Slot]:
+        """Days that were ever written or cleared."""
         present = self._present(group)
         if present is None:
             return []
         keys, schema = present
-        columns = {
-            name: self._backend.column(keys, f"{group}/{name}")
-            for name in BOOKKEEPING
-            if name != "ledger"
-        }
+        names = [name for name in BOOKKEEPING if name != "ledger"]
+        columns = {name: self._column(keys, schema, name, window) for name in names}
         known = sorted({index for column in columns.values() for index in column})
         return [
             decoded(
@@ -146,16 +143,21 @@ class Repository:
         if present is None:
             return []
         keys, schema = present
-        if window is None:
-            found = self._backend.column(keys, f"{group}/ledger")
-        else:
-            places = {f"{group}/ledger/c/{slot}": slot for slot in schema.slots(window)}
-            found = {places[key]: value for key, value in keys.get(places).items()}
+        found = self._column(keys, schema, "ledger", window)
         return [
             LedgerRow(schema.day(slot), entry)
             for slot in sorted(found)
             for entry in loads(ledger_text(found[slot]))
         ]
+
+    def _column(
+        self, keys: Keys, schema: CubeSchema, name: str, window: Window | None
+    ) -> dict[int, bytes]:
+        path = f"{schema.name}/{name}"
+        if window is None:
+            return self._backend.column(keys, path)
+        places = {f"{path}/c/{slot}": slot for slot in schema.slots(window)}
+        return {places[key]: value for key, value in keys.get(places).items()}
 
     def open(
         self,

@@ -49,6 +49,7 @@ class TestWrite:
         assert slot.acquired == datetime(2024, 1, 2, 10, 30, 5, 123456, tzinfo=UTC)
         assert slot.coverage == pytest.approx(1 - 16 / 70)
         assert [found.day for found in store.slots(SCHEMA.name)] == [day(n) for n in range(7)]
+        assert store.slots(SCHEMA.name, window(1)) == [slot]
 
     def test_physical_values_decode(self, store: CubeStore):
         write(store, {0: 7}, "made")
