@@ -8,7 +8,7 @@ each.
 
 import functools
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int, UInt8
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.background import Moments, Radiance
@@ -79,6 +80,11 @@ class Flags(NamedTuple):
 class ColumnOperator(Hashable, Protocol):
     """A retrieval that treats each column by itself; equal settings share one kernel."""
 
+    @property
+    def usual_group(self) -> int:
+        """Columns at a time that the caches of a CPU hold."""
+        ...
+
     def __call__(
         self, radiance: Any, usable: Any, unit_absorption: Any, noise: Any, /
     ) -> ColumnMaps:
@@ -112,7 +118,7 @@ class Walk:
     """How a scene is cut."""
 
     group: int = 16
-    """Columns at a time: on a CPU as many as the caches hold, on a GPU several hundred."""
+    """Columns at a time: on a CPU the operator's `usual_group`, on a GPU several hundred."""
     pool: int = 1
     """Neighbouring columns that share one background, where lines are too few for the bands."""
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
@@ -179,9 +185,9 @@ def walk_columns(
         operator: `MatchedFilter` or `Mag1c`; hashable, so that its kernel is compiled once.
         signature: What to look for.
         usable: Pixels that may enter statistics.
-        walk: How to cut; `Walk()` if None.
+        walk: How to cut; in groups of the operator's `usual_group` if None.
     """
-    walk = walk or Walk()
+    walk = walk or Walk(group=operator.usual_group)
     height, width = radiance.shape[:2]
     kernel = column_kernel(operator)
     unit = np.broadcast_to(signature.unit_absorption, (width, signature.bands.size))
@@ -202,16 +208,23 @@ def walk_columns(
         for target, part in zip(whole, result, strict=True):
             target[columns] = part[: stop - start]
 
-    first, *rest = range(0, width, walk.group)
-    run(first)  # alone, so that the kernel is compiled once and not once per thread
-    if walk.threads == 1:
+    # LAPACK's own threads spin over matrices this small: 7 to 25 times the time on a busy machine
+    with threadpool_limits(1, "blas"):
+        _for_each(run, range(0, width, walk.group), walk.threads)
+    return ColumnMaps(*(part.T for part in whole[:_MAPS]), *whole[_MAPS:])
+
+
+def _for_each(run: Callable[[int], None], starts: Sequence[int], threads: int) -> None:
+    """Every group once; the first alone, so that the kernel is compiled once and not per thread."""
+    first, *rest = starts
+    run(first)
+    if threads == 1:
         for start in rest:
             run(start)
-    else:
-        with ThreadPoolExecutor(walk.threads) as pool:
-            for _ in pool.map(run, rest):
-                pass
-    return ColumnMaps(*(part.T for part in whole[:_MAPS]), *whole[_MAPS:])
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(run, rest):
+            pass
 
 
 def _staged(

@@ -73,7 +73,8 @@ class Retrieval:
     """Added around those plumes: their thin edges bias the background too."""
     outlier: float = 10.0
     """Robust standard deviations at which a column's mean spectrum departs from its neighbours."""
-    walk: Walk = field(default_factory=Walk)
+    walk: Walk | None = None
+    """How the scene is cut; the operator's own way if None."""
 
     def __post_init__(self) -> None:
         if self.passes < 1 or self.dilation_px < 0:

@@ -70,6 +70,11 @@ class Mag1c:
     minimum_pixels: int = 10
     """Columns with fewer pixels that count are NaN."""
 
+    @property
+    def usual_group(self) -> int:
+        """Few columns at a time: the iterations then run in the cache next to the core."""
+        return 2 if self.exact else 4
+
     def __call__(
         self,
         radiance: Radiance,

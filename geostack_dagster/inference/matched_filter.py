@@ -49,6 +49,11 @@ class MatchedFilter:
     minimum_pixels: int = 10
     """Columns with fewer pixels that count are NaN."""
 
+    @property
+    def usual_group(self) -> int:
+        """Columns at a time that the caches of a CPU hold."""
+        return 16 if isinstance(self.regulariser, Ridge) else 8
+
     def __call__(
         self,
         radiance: Radiance,
