@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
+from shapely.errors import GEOSException
 from shapely.geometry.base import BaseGeometry
 
 from geostack_dagster.domain.hrefs import basename
@@ -279,7 +280,10 @@ def _footprint(item: Item, code: _System) -> BaseGeometry | None:
     if missing < _WHOLE_TILE or not isinstance(geometry, dict):
         return None
     # Edges are straight in the projection: footprints are traced along the rows of the tile.
-    shape = shapely.from_geojson(json.dumps(geometry))
+    try:
+        shape = shapely.from_geojson(json.dumps(geometry))
+    except GEOSException as error:
+        raise UnrenderableError(f"the geometry is not GeoJSON: {error}") from error
     project = Transformer.from_crs(4326, code.epsg, always_xy=True).transform
     footprint = shapely.transform(
         shape, lambda degrees: np.column_stack(project(degrees[:, 0], degrees[:, 1]))

@@ -148,12 +148,22 @@ def _cql2(expression: object) -> Callable[[Item], bool]:
     import cql2
 
     try:
-        text = expression if isinstance(expression, str) else json.dumps(expression)
-        parsed = cql2.Expr(text)
+        if isinstance(expression, str):
+            parsed = cql2.parse_text(expression)
+        else:
+            parsed = cql2.parse_json(json.dumps(expression))
         parsed.validate()
-    except (ValueError, TypeError, cql2.ValidationError) as error:
+    except (cql2.ParseError, cql2.ValidationError) as error:
         raise BadRequestError(f"filter is not CQL2: {error}") from error
-    return lambda item: bool(parsed.matches(dict(item)))
+
+    def admits(item: Item) -> bool:
+        try:  # an expression over a property that is absent stays unreduced: null, as in SQL
+            reduced: object = parsed.reduce(dict(item)).to_json()
+        except TypeError:  # an Item whose id is a number, and the like
+            return False
+        return reduced is True
+
+    return admits
 
 
 def _sort_terms(terms: list[Any]) -> tuple[tuple[str, bool], ...]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ AOIS = Path(__file__).parent / "aois"
 _TOKEN_LIFETIME_S = 45 * 60
 _TILE_CACHE_BYTES = 384 << 20
 _STOP_S = 5
+_NOT_FOUND, _SIGNALLED = 127, 128  # exit codes, as shells give them
 _LOCAL = "127.0.0.1,localhost,::1"
 _CA_VARIABLES = (
     "REQUESTS_CA_BUNDLE",
@@ -122,28 +125,25 @@ class Sandbox:
 
 def run(command: Sequence[str], *, items: Path | Sequence[Path] | None = None) -> int:
     """Run a command inside a sandbox of its own; returns its exit code."""
+    if shutil.which(command[0]) is None:
+        print(f"command not found: {command[0]}", file=sys.stderr)  # noqa: T201
+        return _NOT_FOUND
     with Sandbox(items) as sandbox:
         try:
             return subprocess.run(
                 list(command), env={**os.environ, **sandbox.environment}, check=False
             ).returncode
-        except FileNotFoundError:
-            print(f"command not found: {command[0]}", file=sys.stderr)  # noqa: T201
-            return 127
         except KeyboardInterrupt:
-            return 128 + signal.SIGINT
+            return _SIGNALLED + signal.SIGINT
 
 
 def up(*, items: Path | Sequence[Path] | None = None) -> None:
     """Keep a sandbox running until Ctrl-C; prints its environment as shell exports."""
-    with Sandbox(items) as sandbox:
+    with suppress(KeyboardInterrupt), Sandbox(items) as sandbox:
         for name, value in sandbox.environment.items():
-            print(f"export {name}={value}")  # noqa: T201
+            print(f"export {name}={shlex.quote(value)}")  # noqa: T201
         print(f"# control endpoint: {sandbox.control.url}", flush=True)  # noqa: T201
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            return
+        signal.pause()
 
 
 def _outside(environment: "os._Environ[str]") -> dict[str, str]:

@@ -147,6 +147,22 @@ def test_only_planetary_computer_heeds_filters(http, cql2):
     assert (ignored.status_code, ignored.json()["numberMatched"]) == (200, 9)
 
 
+@pytest.mark.parametrize(
+    ("cql2", "wanted"),
+    [
+        ("no:such > 1", 0),
+        ("NOT (no:such > 1)", 0),
+        ("no:such IS NULL", 8),
+        ("eo:cloud_cover > 80 OR eo:cloud_cover < 1", 2),
+        ("s2:processing_baseline = '02.12'", 1),
+    ],
+)
+def test_filters_treat_absent_properties_as_null(http, cql2, wanted):
+    body = QUERY | {"filter": cql2, "filter-lang": "cql2-text", "limit": 100}
+    assert len(http.post(f"{STAC}/search", json=body).json()["features"]) == wanted
+    assert http.post(f"{STAC}/search", json=body | {"filter": "a = ("}).status_code == 400
+
+
 @BOTH
 def test_get_search_and_paging(http, api):
     params = {"collections": "sentinel-2-l2a", "bbox": ",".join(map(str, EMMENTAL)), "limit": 5}
