@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from random import Random
 
 import pytest
 
 from geostack_dagster.sandbox import Sandbox
 from geostack_dagster.sandbox.archive import place_of
+from geostack_dagster.sandbox.queries import search_of
 from geostack_dagster.sandbox.twins import Twins
 from tests.sandbox.conftest import EARTH_SEARCH, PLANETARY, signed
 
@@ -67,6 +69,40 @@ def test_strange_files_are_skipped(tmp_path, document):
     Twins(token_lifetime_s=60, tile_cache_bytes=1).load(tmp_path, lines.append)
     assert len(lines) == 1
     assert "strange.json" in lines[0]
+
+
+def mutilated(item: dict, random: Random) -> dict:
+    """The Item with a few members removed or replaced by nonsense, anywhere but in its links."""
+    junk = [None, 0, -1, 1e308, "", "x", [], {}, [1], ["a"], {"a": 1}, True, "EPSG:1", [[1]]]
+    for _ in range(random.randint(1, 3)):
+        holder, name = item, random.choice([key for key in item if key != "links"])
+        while isinstance(holder[name], dict) and holder[name] and random.random() < 0.7:
+            holder, name = holder[name], random.choice(list(holder[name]))
+        if random.random() < 0.3 and len(item) > 4:
+            del holder[name]
+        else:
+            holder[name] = random.choice(junk)
+    return item
+
+
+def test_mutilated_items_stop_neither_the_loader_nor_a_search(shared_fixtures, tmp_path):
+    random = Random(11)
+    paths = sorted((shared_fixtures / "items").rglob("sentinel-2-*/*.json"))
+    for number in range(150):
+        item = mutilated(json.loads(random.choice(paths).read_text()), random)
+        (tmp_path / f"{number}.json").write_text(json.dumps(item))
+    twins = Twins(token_lifetime_s=60, tile_cache_bytes=1)
+    twins.load(tmp_path, lambda line: None)
+    everywhere = {
+        "bbox": [-180, -90, 180, 90],
+        "datetime": "2015-01-01T00:00:00Z/..",
+        "query": {"eo:cloud_cover": {"lt": 101}},
+        "filter": "eo:cloud_cover < 101",
+        "sortby": [{"field": "properties.datetime", "direction": "desc"}],
+    }
+    for archive in twins.archives.values():
+        found = archive.catalogue.search(search_of(everywhere, heeds_filter=True))
+        assert len(found) > 16
 
 
 def test_served_through_the_sandbox(shared_fixtures, monkeypatch, capfd):
