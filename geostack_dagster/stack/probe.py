@@ -4,12 +4,11 @@ A wrong credential or a moved archive shows in a second here, not in chunk 4711;
 that contradicts the file it describes.
 """
 
-import io
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, override
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -21,10 +20,10 @@ from geostack_dagster.errors import AssetError, IntegrityError
 from geostack_dagster.stack.header import Header, header_of
 from geostack_dagster.stack.projection import same_crs
 from geostack_dagster.stack.reader import loop
-from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy
+from geostack_dagster.stack.reader.byte_file import ByteFile, RemoteBlocks
+from geostack_dagster.stack.reader.source import ByteSource
 from geostack_dagster.stack.recipe import Recipe, Source
 
-_BLOCK = 32 * 1024
 _SHIFT_PX = 0.01
 
 
@@ -151,96 +150,33 @@ def _report(scope: str, item: str, band: str, source: Source, signer: Signer) ->
 
 
 def _open(source: Source, signer: Signer) -> tuple[Header, int]:
-    with RangedFile(source.href, signer) as file:
+    remote = ByteSource(signer)
+    try:
+        return _header(source, remote), remote.traffic.bytes
+    finally:
+        loop.wait(remote.close())
 
-        def only_this(path: str, *_: Any, **__: Any) -> RangedFile:
-            if path != source.href:
-                raise FileNotFoundError(path)
-            return file.again()
 
-        try:
-            with (
-                rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
-                rasterio.open(source.href, opener=only_this) as dataset,
-            ):
-                return header_of(dataset, source), file.bytes_read
-        except RasterioError as error:
-            failure = str(error)
-    raise AssetError(
+def _header(source: Source, remote: ByteSource) -> Header:
+    blocks = RemoteBlocks(remote, source.href)
+
+    def only_this(path: str, *_: Any, **__: Any) -> ByteFile:
+        if path != source.href:
+            raise FileNotFoundError(path)
+        return ByteFile(blocks)
+
+    try:
+        with (
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            rasterio.open(source.href, opener=only_this) as dataset,
+        ):
+            return header_of(dataset, source)
+    except RasterioError as error:
+        failure = str(error)
+    raise blocks.failure or AssetError(
         f"{source.href} cannot be opened as a raster ({failure}); it is truncated or of another "
         "format (a login page?). Open it by hand, then search again or drop the item"
     )
-
-
-class RangedFile(io.RawIOBase):
-    """A remote object as a file: read in blocks by signed range requests, each block once."""
-
-    def __init__(self, href: Href, signer: Signer) -> None:
-        super().__init__()
-        self._href = href
-        self._source = ByteSource(signer, policy=FetchPolicy(in_flight=4))
-        opening = loop.wait(self._source.opening(href, _BLOCK))
-        first = bytes(opening.data)
-        self._blocks = {0: first}
-        self._size = len(first) if opening.size is None else opening.size
-        self._at = 0
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes that came over the wire."""
-        return self._source.traffic.bytes
-
-    def again(self) -> "RangedFile":
-        """The same object from its start, with the same blocks: GDAL opens a file several times."""
-        twin = RangedFile.__new__(RangedFile)
-        io.RawIOBase.__init__(twin)
-        twin.__dict__.update(self.__dict__, _at=0)
-        return twin
-
-    @override
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    @override
-    def tell(self) -> int:
-        """Where the next read starts [bytes]."""
-        return self._at
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position [bytes]."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = start + offset
-        return self._at
-
-    @override
-    def read(self, size: int = -1, /) -> bytes:
-        """Bytes from here; fewer at the end."""
-        stop = self._size if size < 0 else min(self._at + size, self._size)
-        if stop <= self._at:
-            return b""
-        numbers = range(self._at // _BLOCK, (stop - 1) // _BLOCK + 1)
-        self._fetch(number for number in numbers if number not in self._blocks)
-        joined = b"".join(self._blocks[number] for number in numbers)
-        skip = self._at - numbers[0] * _BLOCK
-        data = joined[skip : skip + stop - self._at]
-        self._at = stop
-        return data
-
-    def _fetch(self, numbers: Iterable[int]) -> None:
-        wanted = list(numbers)
-        if not wanted:
-            return
-        starts = [number * _BLOCK for number in wanted]
-        stops = [min(start + _BLOCK, self._size) for start in starts]
-        found = loop.wait(self._source.ranges(self._href, starts, stops))
-        self._blocks.update(zip(wanted, map(bytes, found), strict=True))
 
 
 def _is_elsewhere(stated: tuple[float, ...] | None, found: tuple[float, ...] | None) -> bool:

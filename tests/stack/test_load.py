@@ -8,6 +8,7 @@ import dask
 import numpy as np
 import pytest
 import rasterio
+import rioxarray  # noqa: F401 (the accessor `rio`)
 import xarray as xr
 
 from geostack_dagster.domain.hrefs import SIGNATURE

@@ -14,7 +14,7 @@ import dask.array as da
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.stack.recipe import Recipe
 
-LOADERS = ("odc", "stackstac", "rioxarray")
+LOADERS = ("odc", "odc_gdal", "stackstac", "rioxarray")
 """Names of the loaders; each is the module of that name here."""
 
 
