@@ -119,6 +119,12 @@ SEARCHERS: Mapping[str, Callable[[Provider, str, Headers | None], Searcher]] = {
 """The clients by the names that a user selects them with."""
 
 
+def forget_connections() -> None:
+    """Read landing pages anew from now on."""
+    with _CONNECTIONS.lock:
+        _CONNECTIONS.made.clear()
+
+
 @dataclass(slots=True)
 class _Connections:
     """Clients by catalogue, each made under a lock of its own so that only one thread makes it."""
