@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int, UInt8
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.background import Moments, Radiance
@@ -209,9 +209,15 @@ def walk_columns(
             target[columns] = part[: stop - start]
 
     # LAPACK's own threads spin over matrices this small: 7 to 25 times the time on a busy machine
-    with threadpool_limits(1, "blas"):
+    with _blas().limit(limits=1, user_api="blas"):
         _for_each(run, range(0, width, walk.group), walk.threads)
     return ColumnMaps(*(part.T for part in whole[:_MAPS]), *whole[_MAPS:])
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of this process: looking for them takes longer than a small scene."""
+    return ThreadpoolController()
 
 
 def _for_each(run: Callable[[int], None], starts: Sequence[int], threads: int) -> None:
