@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import odc.stac
@@ -34,7 +35,8 @@ def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[s
 
 def driver_for(recipe: Recipe, signer: Signer) -> ReaderDriver:
     """The COG reader as odc-loader's driver for this Recipe."""
-    config = DriverConfig(signer=signer, key=recipe.fingerprint)
+    # Not the fingerprint alone: a reader keeps its signer, and another must not read through it.
+    config = DriverConfig(signer=signer, key=f"{recipe.fingerprint}-{uuid4().hex}")
     driver: ReaderDriver = CogDriver(config, md_parser=RecipeParser(recipe, rule_of))
     return driver
 
