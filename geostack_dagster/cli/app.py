@@ -189,11 +189,11 @@ def sandbox_run(context: typer.Context, items: ItemsOption = None) -> None:
 
 @sandbox_app.command("up")
 @guarded
-def sandbox_up(items: ItemsOption = None) -> None:
+def sandbox_up(items: ItemsOption = None, *, as_json: JsonFlag = False) -> None:
     """Keep the twins running and print the environment to export, until Ctrl-C."""
     from geostack_dagster import sandbox
 
-    sandbox.up(items=items)
+    sandbox.up(items=items, as_json=as_json)
 
 
 def _show(facts: dict[str, Any], *, as_json: bool) -> None:
