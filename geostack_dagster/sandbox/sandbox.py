@@ -137,12 +137,14 @@ def run(command: Sequence[str], *, items: Path | Sequence[Path] | None = None) -
             return _SIGNALLED + signal.SIGINT
 
 
-def up(*, items: Path | Sequence[Path] | None = None) -> None:
-    """Keep a sandbox running until Ctrl-C; prints its environment as shell exports."""
+def up(*, items: Path | Sequence[Path] | None = None, as_json: bool = False) -> None:
+    """Keep a sandbox running until Ctrl-C; prints its environment as shell exports or JSON."""
     with suppress(KeyboardInterrupt), Sandbox(items) as sandbox:
-        for name, value in sandbox.environment.items():
-            print(f"export {name}={shlex.quote(value)}")  # noqa: T201
-        print(f"# control endpoint: {sandbox.control.url}", flush=True)  # noqa: T201
+        variables = sandbox.environment
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines.append(f"# control endpoint: {sandbox.control.url}")
+        facts = {"environment": variables, "control": sandbox.control.url}
+        print(json.dumps(facts) if as_json else "\n".join(lines), flush=True)  # noqa: T201
         signal.pause()
 
 
