@@ -112,9 +112,23 @@ class RustacSearcher:
         return dict(self.headers()) if self.headers else {}
 
 
+def _rustac(provider: Provider, url: str, headers: Headers | None) -> RustacSearcher:
+    """A rustac searcher, for the providers that it can ask.
+
+    Raises:
+        ConfigurationError: If it would ask another question than is meant.
+    """
+    if provider.next_is_merged or provider.filter_dialect is FilterDialect.CQL2_TEXT:
+        raise ConfigurationError(
+            f"rustac cannot search {provider.slug}: it does not merge next links into the question "
+            "and rewrites CQL2 text; use pystac-client"
+        )
+    return RustacSearcher(provider, url, headers)
+
+
 SEARCHERS: Mapping[str, Callable[[Provider, str, Headers | None], Searcher]] = {
     "pystac-client": PystacSearcher,
-    "rustac": RustacSearcher,
+    "rustac": _rustac,
 }
 """The clients by the names that a user selects them with."""
 

@@ -102,6 +102,7 @@ ENMAP = Provider(
     description=__doc__,
     stac_url="https://geoservice.dlr.de/eoc/ogc/stac/v1",
     filter_dialect=FilterDialect.CQL2_TEXT,
+    next_is_merged=True,
     collections={
         "ENMAP_HSI_L2A": Collection(
             id="ENMAP_HSI_L2A",

@@ -100,6 +100,8 @@ class Provider:
     limits: Limits = field(default_factory=Limits)
     has_matched: bool = True
     """Whether a search states how many Items match."""
+    next_is_merged: bool = False
+    """Whether a next link says only what changes in the question, not the whole of it."""
     quirks: tuple[str, ...] = ()
 
     def collection(self, name: str) -> Collection:

@@ -38,6 +38,7 @@ SENTINEL_HUB = Provider(
     stac_url="https://sh.dataspace.copernicus.eu/api/v1/catalog/1.0.0",
     search_scheme=AuthScheme.OAUTH2,
     filter_dialect=FilterDialect.CQL2_JSON,
+    next_is_merged=True,
     pixels=PixelSource.PROCESS_API,
     collections={
         "sentinel-2-l2a": _sentinel2("sentinel-2-l2a", "Sentinel-2 Level-2A", _L2A),
