@@ -97,7 +97,7 @@ def test_a_snapshot_says_what_it_holds_and_what_it_left_out(snap: Any, week: Any
     assert [item["id"][10:20] for item in taken.items] == ["20240601_0", "20240604_1", "20240607_0"]
     (dropped,) = taken.superseded
     assert (dropped.id, dropped.kept) == ("S2A_32TQR_20240604_0_L2A", "S2A_32TQR_20240604_1_L2A")
-    assert dropped.reason == "processing baseline 4.0 < 5.0"
+    assert dropped.reason == "processing baseline 04.00 < 05.00"
     assert taken.rejected == ()
     assert (taken.summary.count, taken.summary.days) == (3, 3)
     assert (taken.summary.cloud_min, taken.summary.cloud_max) == (1.0, 14.0)
