@@ -1,6 +1,7 @@
 """pystac-client's I/O with typed errors, retries, and paging that survives odd catalogues."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, override
 from urllib.parse import urljoin, urlsplit
@@ -17,6 +18,7 @@ from geostack_dagster.domain.hrefs import canonical, redact
 from geostack_dagster.errors import GeostackError, ServiceError
 
 _TIMEOUT_S = (10.0, 90.0)  # connect, read
+_REPEATS = 2  # a page offered once more is a hiccup; offered again, it is a circle
 
 type Headers = Callable[[], Mapping[str, str]]
 """Gives the headers that authorise a request, fresh ones each time it is called."""
@@ -72,7 +74,7 @@ class ApiIO(StacApiIO):
             ServiceError: If a page is no FeatureCollection, or links to one that was read already.
         """
         page = self.read_json(url, method=method, parameters=parameters)
-        followed: set[bytes] = set()
+        followed: Counter[bytes] = Counter()
         while True:
             if not isinstance(page.get("features"), list):
                 raise ServiceError(f"{canonical(url)} answered with JSON that holds no `features`")
@@ -81,12 +83,12 @@ class ApiIO(StacApiIO):
             if link is None:
                 return
             step = orjson.dumps([link.get("href"), link.get("body")], option=orjson.OPT_SORT_KEYS)
-            if step in followed:
+            followed[step] += 1
+            if followed[step] > _REPEATS:
                 raise ServiceError(
-                    f"paging of {canonical(url)} goes in a circle: page {len(followed) + 1} links "
-                    "to one that was read already"
+                    f"paging of {canonical(url)} goes in a circle: after {followed.total()} pages "
+                    "one links to a page that was read already"
                 )
-            followed.add(step)
             target = Link.from_dict({**link, "href": urljoin(url, str(link["href"]))})
             page = self.read_json(target, parameters=parameters)
 

@@ -318,6 +318,20 @@ def test_a_next_link_that_leads_back_is_an_error(catalogue: Any) -> None:
         found(catalogue, end=START + timedelta(days=1))
 
 
+def test_a_page_offered_once_more_is_no_circle(catalogue: Any) -> None:
+    catalogue.items = [an_item(f"{n:02}", START + timedelta(minutes=n)) for n in range(30)]
+    again = iter([True])
+
+    def bend(page: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        is_again = body.get("token") == 10 and next(again, False)
+        return page | {"links": [catalogue.link(body)]} if is_again else page
+
+    catalogue.bend = bend
+    result = found(catalogue, page_limit=10, end=START + timedelta(days=1))
+    assert len(result.items) == 30
+    assert "10 items came more than once" in result.warnings[0]
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_pages_without_end_or_new_items_are_an_error(catalogue: Any, client: str) -> None:
     catalogue.items = [an_item("a", START)]
