@@ -129,7 +129,7 @@ def _meets(shapes: Geometries, query: ItemQuery) -> NDArray[np.bool_]:
     A footprint more than half a turn wide is read both ways: as written, and as one that crosses
     the antimeridian (many catalogues write 179 to -179 without a split).
     """
-    (area,) = from_geojson([dict(query.aoi.geometry)])
+    (area,) = from_geojson([query.aoi.geometry])
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > _HALF_TURN)
     turned = shapes.copy()

@@ -178,7 +178,7 @@ def _resolved(
 
 
 def _facts(query: ItemQuery) -> dict[str, Any]:
-    return {
+    facts = {
         "aoi": query.aoi.name,
         "geometry": query.aoi.geometry,
         "start": query.start.isoformat(),
@@ -187,6 +187,8 @@ def _facts(query: ItemQuery) -> dict[str, Any]:
         "ids": list(query.ids),
         "max_items": query.max_items,
     }
+    plain: dict[str, Any] = json.loads(json.dumps(facts))  # tuples become lists, as when read back
+    return plain
 
 
 def _collection(snapshot: Snapshot) -> Iterator[bytes]:
