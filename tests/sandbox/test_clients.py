@@ -1,6 +1,7 @@
 """Unmodified clients work with nothing but the environment set."""
 
 import asyncio
+import ssl
 from datetime import datetime
 
 import numpy as np
@@ -138,8 +139,10 @@ def test_aiohttp_trusts_its_environment(in_sandbox):
     import aiohttp
 
     async def status() -> int:
+        # Its default context read SSL_CERT_FILE when it was imported, perhaps in another sandbox.
+        trusted = aiohttp.TCPConnector(ssl=ssl.create_default_context())
         async with (
-            aiohttp.ClientSession(trust_env=True) as session,
+            aiohttp.ClientSession(trust_env=True, connector=trusted) as session,
             session.get(EARTH_SEARCH) as answer,
         ):
             return answer.status

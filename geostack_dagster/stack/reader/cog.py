@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from geostack_dagster.domain.hrefs import Href, basename
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, GeostackError
 from geostack_dagster.stack.reader import fallback
 from geostack_dagster.stack.reader.codec import DamagedTileError, Raw, decompress
 from geostack_dagster.stack.reader.header import Header, parse
@@ -124,10 +124,15 @@ class CogReader:
         spans = coalesce(starts, stops, self.source.policy.coalescing)
         work = [self._fetched(href, header.etag, span, mine) for span in spans]
         work += [self._shared(tile, arrival) for tile, arrival in shared]
+        reason = "the read that fetched this tile was abandoned"
         try:
             await together(work)
+        except GeostackError as error:
+            reason = str(error)  # who waits for a tile of ours learns why it does not come
+            raise
         finally:
-            self._tiles.give_up([((href, header.etag, tile.start), each) for tile, each in mine])
+            keys = [((href, header.etag, tile.start), each) for tile, each in mine]
+            self._tiles.give_up(keys, reason)
 
     def forget(self, href: Href) -> None:
         """Read header and tiles anew next time."""

@@ -57,11 +57,11 @@ class TileCache:
         for key in [key for key in self._arrived_s if key[0] == href]:
             self._remove(key)
 
-    def give_up(self, expected: Sequence[tuple[TileKey, Arrival]]) -> None:
-        """Tell whoever waits for these that they do not come; each reads again by itself."""
+    def give_up(self, expected: Sequence[tuple[TileKey, Arrival]], reason: str) -> None:
+        """Tell whoever waits for these why they do not come; each reads again by itself."""
         for key, arrival in expected:
             if not arrival.done():
-                arrival.set_exception(DamagedTileError("the read that fetched this tile failed"))
+                arrival.set_exception(DamagedTileError(reason))
                 arrival.exception()  # it may be that nobody waits
                 if self._tiles.get(key) is arrival:
                     del self._tiles[key]

@@ -353,6 +353,9 @@ def test_an_interpreter_ends_quietly_after_reading(server, transport):
     assert (done.returncode, done.stdout, done.stderr) == (0, "10\n", "")
 
 
+# JAX, which other tests of the session use, warns of any fork; this child never touches it.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_forked_child_starts_its_own_loop(server):
     source = ByteSource(transport="fsspec")
     wait(source.opening(server.href("data.bin"), 10))
