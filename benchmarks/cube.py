@@ -231,7 +231,10 @@ def schema(size: int, bands: list[str], dtype: str) -> CubeSchema:
         grid=Grid(crs="EPSG:32632", resolution=10.0, left=5e5, top=5e6, width=size, height=size),
         start=START,
         chunk=(CHUNK, CHUNK),
-        variables=tuple(Variable(name=band, dtype=dtype, fill_value=0) for band in bands),
+        variables=tuple(
+            Variable(name=band, dtype=dtype, fill_value=np.nan if dtype == "float32" else 0)
+            for band in bands
+        ),
     )
 
 

@@ -204,6 +204,10 @@ def open_store(
 ) -> CubeStore:
     """Store of cubes below a path or a `file://`, `s3://`, `az://` or `gs://` URL.
 
+    Writers may run beside each other. On a file system they take a lock beside the repository to
+    commit, so it must be one that locks (a local disk, NFS 4); S3, Azure Blob and Google Cloud
+    Storage have conditional writes. Only the file system is tested with many writers.
+
     Args:
         url: Need not exist; it is created by the first `ensure`.
         kind: `icechunk`, or `zarr` for plain Zarr v3.

@@ -26,7 +26,8 @@ from geostack_dagster.cube.schema import CubeSchema, Variable
 type Chunks = Mapping[str, bytes | None]
 """Bytes by key; None deletes."""
 
-_BATCH = 32  # chunks handed to the store at a time: each hand-over costs as much as encoding one
+_STRIP = 4  # chunks encoded by one task
+_BATCH = 8  # strips handed to the store at a time: a hand-over costs as much as encoding a chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ def _blocks(
 ) -> Iterator[tuple[int, Callable[[], tuple[Chunks, Tally]]]]:
     for step, slot in steps:
         schema = sinks[slot].schema
-        (rows, columns), (height, width) = schema.chunk, schema.grid.shape
+        rows, columns = schema.chunk[0], schema.chunk[1] * _STRIP
+        height, width = schema.grid.shape
         for variable in schema.variables:
             slab = data[variable.name].isel(time=step).values
             for top, left in product(range(0, height, rows), range(0, width, columns)):

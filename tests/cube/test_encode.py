@@ -55,7 +55,7 @@ def ours(declared: Variable, values: np.ndarray) -> dict[str, bytes]:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(sorted(FILLS)))
 def test_bytes_are_those_of_zarr(data: st.DataObject, dtype: str):
     declared = variable(dtype)
@@ -91,6 +91,7 @@ def test_a_cube_is_what_zarr_would_have_written(tmp_path: Path, kind: Kind):
         assert list(found.values()) == list(wanted.values())
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     hnp.arrays("float64", (4, 3), elements=st.floats(-0.0999, 6.4) | st.just(math.nan)),
 )

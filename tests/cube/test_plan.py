@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from geostack_dagster.cube import plan
 from geostack_dagster.cube.schema import CubeSchema, Variable
@@ -40,6 +40,7 @@ def partitions(cadence: Cadence, count: int) -> list[Window]:
     return [Window.of(key.isoformat(), cadence) for key in keys[cadence]]
 
 
+@settings(max_examples=40, deadline=None)
 @given(schemas(), st.sampled_from(Cadence), st.integers(1, 5))
 def test_partitions_tile_the_cube_exactly_once(schema: CubeSchema, cadence: Cadence, count: int):
     windows = partitions(cadence, count)
@@ -58,6 +59,7 @@ def test_partitions_tile_the_cube_exactly_once(schema: CubeSchema, cadence: Cade
     assert len(covered) == (last - first) * schema.grid.height * schema.grid.width
 
 
+@settings(deadline=None)
 @given(schemas(), st.data())
 def test_anything_but_whole_chunks_is_refused(schema: CubeSchema, data: st.DataObject):
     window = Window(date(2024, 1, 1), date(2024, 1, 2))
@@ -79,6 +81,7 @@ def test_anything_but_whole_chunks_is_refused(schema: CubeSchema, data: st.DataO
             plan.require_owned(schema, window, window.start, y, x)
 
 
+@settings(max_examples=20, deadline=None)
 @given(schemas(), st.integers(0, 4000))
 def test_slots_and_days_are_inverse(schema: CubeSchema, slot: int):
     assert schema.slot(schema.day(slot)) == slot
