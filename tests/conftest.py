@@ -28,9 +28,12 @@ def shared_fixtures() -> Path:
     return SHARED_FIXTURES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """Twins of the providers on loopback, started once; `in_sandbox` puts a test inside."""
+    """Twins of the providers on loopback; `in_sandbox` puts a test inside.
+
+    Each module has its own: what one adds to the catalogues or withdraws is no other's surprise.
+    """
     with Sandbox() as running:
         yield running
 

@@ -1,6 +1,5 @@
 """A pipeline over a small AOI inside the sandbox."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +13,6 @@ from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.providers import provider_named
-from geostack_dagster.sandbox import Sandbox
 
 STAGES = {"snapshot": snapshot, "stack": stack, "cube": cube, "indices": indices}
 FIELD = AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994))
@@ -53,13 +51,6 @@ def spec_of(provider: str, **changes: object) -> PipelineSpec:
             **changes,
         }
     )
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """A sandbox of this module's own: its tests withdraw and reprocess what others rely on."""
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture
