@@ -218,7 +218,7 @@ def test_a_reader_whose_partner_fails_reads_by_itself():
         key = (Href("a"), None, 0)
         mine = cache.expect(key)
         theirs = cache.get(key)
-        cache.give_up([(key, mine)], "gone")
+        cache.give_up([(key, mine)], "that read failed")
         assert cache.get(key) is None
         try:
             await theirs
