@@ -30,3 +30,4 @@ class StageReport:
     """PNG images by title, each small enough for an event log (< 100 kB)."""
     seconds: float = 0.0
     bytes_read: int = 0
+    """Taken from the archive or the store: metadata as it came, pixels as they are decoded."""

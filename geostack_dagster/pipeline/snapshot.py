@@ -50,6 +50,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         },
         pictures={"footprints": _footprints(pin, snapshot)} if snapshot.items else {},
         seconds=perf_counter() - started,
+        bytes_read=snapshot.summary.metadata_bytes,
     )
 
 
