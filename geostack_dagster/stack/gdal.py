@@ -97,7 +97,8 @@ class _Failure:
             said.append(str(cause))
             cause = cause.__cause__ or cause.__context__
         text = "; ".join(dict.fromkeys(said)).replace(request.url, href)
-        self.text = redact(text.replace(_query(request.url) or "?", ""))
+        _, mark, query = request.url.partition("?")
+        self.text = redact(text.replace(f"{mark}{query}", "") if query else text)
 
     def error(self, href: Href) -> GeostackError:
         """The error to raise when trying again did not help either."""
@@ -154,11 +155,6 @@ async def _first_bytes(href: Href, signer: Signer) -> bytes:
         return bytes((await source.opening(href, _LOOK_BYTES)).data)
     finally:
         await source.close()
-
-
-def _query(url: str) -> str:
-    _, mark, query = url.partition("?")
-    return mark + query
 
 
 for _name in _SIGNING_LOGGERS:
