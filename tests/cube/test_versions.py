@@ -1,5 +1,6 @@
 """What transactions give: snapshots, rollback, expiry, and no lost update."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geostack_dagster.cube import icechunk_backend
+from geostack_dagster.cube.icechunk_backend import IcechunkBackend
+from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.ledger import LedgerEntry
 from geostack_dagster.cube.store import CubeStore, open_store
 from geostack_dagster.errors import (
@@ -116,6 +120,50 @@ class TestConflicts:
     def test_the_same_variable_is_added_once(self, versioned: CubeStore):
         open_store(versioned.url).ensure(SCHEMA)
         assert [entry.action for entry in versioned.history()].count("ensure surface") == 1
+
+
+class TestWithoutLock:
+    """Object stores: a commit is refused when another came first, and is tried again."""
+
+    @pytest.fixture
+    def backend(self, versioned: CubeStore, monkeypatch: pytest.MonkeyPatch) -> IcechunkBackend:
+        monkeypatch.setattr(icechunk_backend, "_FIRST_WAIT_S", 0.001)
+        monkeypatch.setattr(icechunk_backend, "_ATTEMPTS", 3)
+        return self.unlocked(versioned.url)
+
+    def unlocked(self, url: str) -> IcechunkBackend:
+        backend = IcechunkBackend(url, {})
+        backend.location = dataclasses.replace(backend.location, scheme="s3")
+        return backend
+
+    def beaten(self, backend: IcechunkBackend, times: int):
+        """Settles only after another writer committed, so often."""
+        key = f"{SCHEMA.name}/item_count/c"
+        left = list(range(times))
+
+        def settle(newest: Keys) -> bool:
+            if left:
+                slot = left.pop()
+                other = self.unlocked(backend.url).begin()
+                other.keys.put({f"{key}/{slot}": bytes([slot + 1, 0, 0, 0])})
+                assert other.commit("other", lambda _: True) is not None
+            newest.put({f"{key}/9": bytes([9, 0, 0, 0])})
+            return True
+
+        return settle
+
+    def test_it_is_tried_again_on_the_newest_state(self, backend: IcechunkBackend):
+        committed = backend.begin().commit("mine", self.beaten(backend, 2))
+        assert committed is not None
+        assert committed.attempts == 3
+        counts = backend.column(backend.reader(), f"{SCHEMA.name}/item_count")
+        assert {slot: chunk[0] for slot, chunk in counts.items()} == {0: 1, 1: 2, 9: 9}
+
+    def test_attempts_are_bounded(self, backend: IcechunkBackend):
+        with pytest.raises(ConflictError, match="after 3 attempts"):
+            backend.begin().commit("mine", self.beaten(backend, 9))
+        counts = backend.column(backend.reader(), f"{SCHEMA.name}/item_count")
+        assert set(counts) == {6, 7, 8}
 
 
 class TestDamage:
