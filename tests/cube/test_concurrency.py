@@ -37,6 +37,7 @@ def test_eight_writers_of_neighbouring_and_of_the_same_partitions(tmp_path: Path
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_eight_writers_of_two_hundred_partitions(tmp_path: Path):
     url, partitions = str(tmp_path / "cube"), 200
     # Each partition is written by two writers, which meet in the middle.

@@ -168,6 +168,7 @@ TestPlainCubes = PlainCubes.TestCase
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("machine", [Cubes, PlainCubes])
 def test_long_histories(machine: type[Cubes]):
     long = settings(max_examples=25, stateful_step_count=30, deadline=None)
