@@ -68,7 +68,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     search: SearchModel = SearchModel()
     mask_buffer_m: float = 60.0
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "nearest"
-    loader: Literal["odc", "stackstac", "rioxarray"] = "odc"
+    loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray"] = "odc"
     store: Literal["icechunk", "zarr"] = "icechunk"
     max_partitions_per_run: int = 32
     schedule: ScheduleModel = ScheduleModel()
