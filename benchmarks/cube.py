@@ -79,29 +79,32 @@ def each(
 
 
 def insertion(*, quick: bool) -> list[Case]:
-    """Median cost of one more partition, in one cube that fills up."""
-    cases: list[Case] = []
+    """Median cost of one more partition in cubes of several lengths, which take turns."""
+    day = dataset(1024, 1, "uint16").copy(data={"B1": np.full((1, 1024, 1024), 7, "uint16")})
     with folder() as root:
-        store = open_store(str(root / "cube"))
-        store.ensure(schema(1024, ["B1"], "uint16"))
-        day, filled = dataset(1024, 1, "uint16"), 0
-        for target in (10, 100, 1_000) if quick else (10, 100, 1_000, 5_000):
-            for slot in range(filled, target):
-                insert(store, moved(day, slot), slot)
-            seconds = []
-            for slot in range(target, target + 25):
-                day = moved(day, slot)
-                seconds.append(timed(lambda day=day, slot=slot: insert(store, day, slot)))
-            filled = target + len(seconds)
-            first = cases[0].ours if cases else np.median(seconds)
-            cases.append(
-                Case(
-                    case=f"insert 1 partition of 4 chunks into {target} slots",
-                    ours=float(np.median(seconds)),
-                    note=f"{np.median(seconds) / first:.2f} x the first",
+        cubes: dict[int, CubeStore] = {}
+        for length in (10, 100, 1_000) if quick else (10, 100, 1_000, 5_000):
+            cubes[length] = open_store(str(root / str(length)))
+            cubes[length].ensure(schema(1024, ["B1"], "uint16"))
+            for slot in range(length):
+                insert(cubes[length], moved(day, slot), slot)
+        seconds: dict[int, list[float]] = {length: [] for length in cubes}
+        for turn in range(40):
+            for length, store in cubes.items():
+                new = moved(day, length + turn)
+                slot = length + turn
+                seconds[length].append(
+                    timed(lambda store=store, new=new, slot=slot: insert(store, new, slot))
                 )
-            )
-    return cases
+    medians = {length: float(np.median(found)) for length, found in seconds.items()}
+    return [
+        Case(
+            case=f"insert 1 partition of 4 chunks into {length} slots",
+            ours=median,
+            note=f"{median / medians[10]:.2f} x the first",
+        )
+        for length, median in medians.items()
+    ]
 
 
 def no_op(*, quick: bool) -> Case:
