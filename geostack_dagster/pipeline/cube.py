@@ -39,7 +39,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     else:
         store.ensure(schema_of(spec, recipe))
         report = _write(spec, store, recipe, commit=commit_of(partition, made_from))
-    slots = [one for one in store.slots(GROUP) if one.day in set(recipe.days)]
+    days = set(recipe.days)
+    slots = [one for one in store.slots(GROUP, recipe.window) if one.day in days]
     covered = [one.coverage for one in slots if one.coverage is not None]
     return StageReport(
         outcome=outcome_of(report, empty=not recipe.items),

@@ -46,11 +46,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     if source is None:
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
     made_from = fingerprint([source, spec.code_version("indices")])
-    filled = [
-        slot
-        for slot in store.slots(cube.GROUP)
-        if slot.item_count and partition.window.start <= slot.day < partition.window.end
-    ]
+    filled = [slot for slot in store.slots(cube.GROUP, partition.window) if slot.item_count]
     shelf = Shelf(workspace, partition, made_from)
     if store.is_current(GROUP, partition.window, made_from) and shelf.holds(
         [slot.day for slot in filled]
