@@ -85,7 +85,7 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
             from geostack_dagster.cli.scores import scores_of
 
             scores = scores_of(PIPELINES, DATES, aois)
-        return _finish(out, chain, aois, ran=ran, scores=scores)
+        return _finish(out, chain, len(DATES) * len(aois), ran=ran, scores=scores)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def run_live(out: Path) -> dict[str, Any]:
         chain = stack.enter_context(_chain())
         aois = chain.register_aois()
         ran = _backfill(chain, LIVE_PIPELINES, LIVE_DATES, aois)
-        return _finish(out, chain, aois, ran=ran, scores={})
+        return _finish(out, chain, len(LIVE_DATES) * len(aois), ran=ran, scores={})
 
 
 def _storage() -> Any:
@@ -152,27 +152,33 @@ def _backfill(
 def _finish(
     out: Path,
     chain: Chain,
-    aois: Sequence[str],
+    asked: int,
     *,
     ran: dict[str, list[str]],
     scores: dict[str, Any],
 ) -> dict[str, Any]:
-    """Gather what the events say, print it, write the summary and the quicklooks."""
+    """Gather what the events say, print it, write the summary and the quicklooks.
+
+    `asked` is the number of partitions that every stage of every pipeline was to materialize.
+    """
+    pipelines = {name: _stages(chain, name, asked) for name in ran}
+    stages = [stage for pipeline in pipelines.values() for stage in pipeline.values()]
+    quicklooks = _quicklooks(out)
     summary = {
-        "ok": not any(ran.values()) and all(score["ok"] for score in scores.values()),
-        "pipelines": {pipeline: _stages(chain, pipeline, ran[pipeline]) for pipeline in ran},
+        "ok": bool(quicklooks)
+        and not any(ran.values())
+        and all(stage["status"] == "ok" for stage in stages)
+        and all(score["ok"] for score in scores.values()),
+        "pipelines": pipelines,
         "scores": scores,
     }
-    quicklooks = _quicklooks(out)
-    if not quicklooks:
-        summary["ok"] = False
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     _print(summary, quicklooks, out)
     return summary
 
 
-def _stages(chain: Chain, pipeline: str, failed: Sequence[str]) -> dict[str, dict[str, Any]]:
-    return {title: _stage(_latest(chain, pipeline, noun), failed) for noun, title in STAGES.items()}
+def _stages(chain: Chain, pipeline: str, asked: int) -> dict[str, dict[str, Any]]:
+    return {title: _stage(_latest(chain, pipeline, noun), asked) for noun, title in STAGES.items()}
 
 
 def _latest(chain: Chain, pipeline: str, noun: str) -> dict[str, dict[str, Any]]:
@@ -189,12 +195,12 @@ def _latest(chain: Chain, pipeline: str, noun: str) -> dict[str, dict[str, Any]]
     return found
 
 
-def _stage(partitions: dict[str, dict[str, Any]], failed: Sequence[str]) -> dict[str, Any]:
+def _stage(partitions: dict[str, dict[str, Any]], asked: int) -> dict[str, Any]:
     outcomes: dict[str, int] = defaultdict(int)
     for one in partitions.values():
         outcomes[one["outcome"]] += 1
     return {
-        "status": "failed" if failed else "ok" if partitions else "missing",
+        "status": "ok" if len(partitions) == asked else "incomplete",
         "partitions": len(partitions),
         "seconds": round(sum(one["seconds"] for one in partitions.values()), 3),
         "bytes_read": sum(one["bytes_read"] for one in partitions.values()),

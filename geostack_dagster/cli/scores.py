@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.grid import Grid
-from geostack_dagster.inference.indices import bands_needed, compute
+from geostack_dagster.inference.indices import INDICES, bands_needed, compute
 from geostack_dagster.pipeline.indices import GROUP
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.sandbox.world import World
@@ -39,9 +39,11 @@ def scores_of(
         errors: dict[str, list[NDArray[np.float64]]] = {}
         for aoi in aois:
             _collect(errors, workspace.layout.cube(pipeline, aoi), dates, world)
+        # An index of which nothing was found scores infinity: it must not pass for being absent.
+        nothing = [np.empty(0)]
         scores |= {
-            f"{pipeline}/{name}_rmse": _score(np.concatenate(found), name)
-            for name, found in errors.items()
+            f"{pipeline}/{name}_rmse": _score(np.concatenate(errors.get(name, nothing)), name)
+            for name in INDICES
         }
     return scores
 
