@@ -46,8 +46,6 @@ class Limits:
     """Items asked for in one page."""
     concurrent_searches: int = 8
     concurrent_reads: int = 32
-    pool_limit: int = 4
-    """Dagster runs that may use the provider at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

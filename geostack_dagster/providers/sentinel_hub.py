@@ -64,7 +64,7 @@ SENTINEL_HUB = Provider(
         "openid-connect/token",
     },
     # Quotas page: 300 requests and 300 processing units a minute, and a cap for the month.
-    limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=4, pool_limit=2),
+    limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=4),
     has_matched=False,
     quirks=(
         "no query extension and no sorting: predicates go as CQL2 JSON",

@@ -17,9 +17,11 @@ from odc.loader import RasterBandMetadata, ReaderDriver
 from odc.loader.types import BandKey, RasterGroupMetadata
 
 from geostack_dagster.auth.signer import Signer
+from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.stack.encoding import Encoding, Pixels, Valid, encode
 from geostack_dagster.stack.reader.driver import CogDriver, DriverConfig
 from geostack_dagster.stack.reader.rule import SourceRule
+from geostack_dagster.stack.reader.source import FetchPolicy
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Source
 
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -36,9 +38,21 @@ def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[s
 def driver_for(recipe: Recipe, signer: Signer) -> ReaderDriver:
     """The COG reader as odc-loader's driver for this Recipe."""
     # Not the fingerprint alone: a reader keeps its signer, and another must not read through it.
-    config = DriverConfig(signer=signer, key=f"{recipe.fingerprint}-{uuid4().hex}")
+    config = DriverConfig(
+        signer=signer,
+        policy=_policy(recipe),
+        key=f"{recipe.fingerprint}-{uuid4().hex}",
+    )
     driver: ReaderDriver = CogDriver(config, md_parser=RecipeParser(recipe, rule_of))
     return driver
+
+
+def _policy(recipe: Recipe) -> FetchPolicy:
+    """As many requests in flight as the archive allows: CDSE bans accounts that open more."""
+    provider = PROVIDERS.get(recipe.provider)
+    if provider is None:
+        return FetchPolicy()
+    return FetchPolicy(in_flight=provider.limits.concurrent_reads)
 
 
 def load_with(
