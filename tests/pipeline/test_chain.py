@@ -236,3 +236,16 @@ def _files(workspace: Workspace) -> dict[str, int]:
         for path in Path(workspace.root).rglob("*")
         if path.is_file()
     }
+
+
+def test_reads_keep_to_the_archives_connections(chain):
+    from geostack_dagster.pipeline.stack import read_recipe
+    from geostack_dagster.providers.access import signer_for
+    from geostack_dagster.stack.loaders.odc import driver_for
+
+    chain.run(DAY, "snapshot", "stack")
+    recipe = read_recipe(chain.partition(DAY), chain.workspace)
+
+    policy = driver_for(recipe, signer_for(chain.spec.provider)).config.policy
+
+    assert policy.in_flight == chain.spec.provider.limits.concurrent_reads
