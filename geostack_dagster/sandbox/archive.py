@@ -2,11 +2,10 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from geostack_dagster.sandbox.catalogue import Catalogue, Key
 from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.objects import (
     Document,
+    Make,
     Stored,
     TileRenderer,
     Vault,
@@ -35,7 +35,9 @@ from geostack_dagster.sandbox.objects import (
 from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
 from geostack_dagster.sandbox.world import World
 
-_TILE = {"blob": 512, "s3": 1024}
+HTTPS_HOSTS: frozenset[str] = frozenset()
+"""Hosts that serve files by their plain address."""
+_TILE = {"blob": 512, "s3": 1024, "https": 512}
 _THUMBNAIL_STEP = 32
 
 
@@ -57,14 +59,16 @@ class Archive:
         self._renderer = renderer
         self._world = world
 
-    def publish(self, items: Iterable[Item]) -> None:
-        """Add Items and whatever of their assets the world can render."""
+    def publish(self, items: Iterable[Item], objects: Mapping[str, Make] | None = None) -> None:
+        """Add Items with their objects, by asset key; the world renders what is not given."""
+        given = objects or {}
         for item in items:
             self.catalogue.publish([item])
             for key, asset in assets(item).items():
                 place = place_of(asset)
                 if place is not None:
-                    self._vault.put(place.store, place.container, place.key, self._maker(item, key))
+                    make = given.get(key) or self._maker(item, key)
+                    self._vault.put(place.store, place.container, place.key, make)
 
     def withdraw(self, key: Key) -> Item:
         """Take an Item and its objects away.
@@ -91,7 +95,7 @@ class Archive:
                 reasons.setdefault(str(error), []).append(key)
         return reasons
 
-    def _maker(self, item: Item, key: str) -> Any:
+    def _maker(self, item: Item, key: str) -> Make:
         @cache
         def make() -> Stored | None:
             asset = assets(item)[key]
@@ -143,6 +147,8 @@ def place_of(asset: Asset) -> Place | None:
     if where.host.endswith(HOST_SUFFIX):
         container, _, key = where.key.partition("/")
         return Place("blob", f"{where.host.removesuffix(HOST_SUFFIX)}/{container}", key)
+    if where.host in HTTPS_HOSTS:
+        return Place("https", where.host, where.key)
     host = s3.HOST.fullmatch(where.host)
     if host is None:
         return None

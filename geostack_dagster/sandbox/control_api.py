@@ -47,10 +47,10 @@ class ControlApi:
     async def _items(self, request: Request) -> Response:
         if request.method == "POST":
             body = await request.json()
-            self._twins.archives[body["archive"]].publish(body["items"])
+            self._twins.setting.archives[body["archive"]].publish(body["items"])
         listed = [
             {"archive": slug, "collection": record.key[0], "id": record.key[1]}
-            for slug, archive in self._twins.archives.items()
+            for slug, archive in self._twins.setting.archives.items()
             for record in archive.catalogue.records()
         ]
         return JSONResponse({"listed": listed, "pending": self._twins.pending()})
@@ -69,5 +69,6 @@ class ControlApi:
             return JSONResponse({"error": f"cannot {verb} {name!r}: no such Item"}, 404)
 
     async def _tokens(self, request: Request) -> Response:
-        self._twins.authority.lifetime_s = float((await request.json())["lifetime_s"])
-        return JSONResponse({"lifetime_s": self._twins.authority.lifetime_s})
+        lifetime = self._twins.setting.lifetime
+        lifetime.seconds = float((await request.json())["lifetime_s"])
+        return JSONResponse({"lifetime_s": lifetime.seconds})

@@ -46,6 +46,10 @@ class Stored(Protocol):
         ...
 
 
+type Make = Callable[[], Stored | None]
+"""Makes an object when it is first asked for; None if there are no pixels for it."""
+
+
 class TileRenderer:
     """Encoded tiles of all COGs: rendered on worker threads, kept up to a number of bytes."""
 
@@ -139,9 +143,9 @@ class Vault:
     """All objects by store, container and key; `store` is `blob` or `s3`."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str], dict[str, Callable[[], Stored | None]]] = {}
+        self._held: dict[tuple[str, str], dict[str, Make]] = {}
 
-    def put(self, store: str, container: str, key: str, make: Callable[[], Stored | None]) -> None:
+    def put(self, store: str, container: str, key: str, make: Make) -> None:
         """Add an object, made when it is first asked for."""
         self._held.setdefault((store, container), {})[key] = make
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from geostack_dagster.errors import ServiceError
 from geostack_dagster.sandbox.control import Control
@@ -53,7 +53,7 @@ class Sandbox:
             "tile_cache_bytes": tile_cache_bytes,
         }
         self._process: subprocess.Popen[str] | None = None
-        self._ready: dict[str, str] = {}
+        self._ready: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         """Start; returns when the twins answer.
@@ -115,7 +115,13 @@ class Sandbox:
             **dict.fromkeys(_CA_VARIABLES, bundle),
             "PROJ_NETWORK": "OFF",
             "AWS_EC2_METADATA_DISABLED": "true",
+            **self.account,
         }
+
+    @property
+    def account(self) -> dict[str, str]:
+        """Credentials that the twins honour, by the variable that a client reads."""
+        return dict(self._ready["account"])
 
     @property
     def control(self) -> Control:

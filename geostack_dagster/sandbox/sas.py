@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import quote
 
+from geostack_dagster.sandbox.lifetime import Lifetime
+
 _VERSION = "2021-06-08"
 _OBJECT_ID = "957f55e4-97bf-4dce-ae04-ff8389f97c65"
 _TENANT_ID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -35,13 +37,13 @@ class Verdict(StrEnum):
 class SasAuthority:
     """Signs tokens for containers and checks them."""
 
-    lifetime_s: float
+    lifetime: Lifetime
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def token(self, account: str, container: str) -> tuple[str, str]:
         """Expiry and token of a container, read and list only."""
         now = datetime.now(UTC)
-        expiry = now + timedelta(seconds=self.lifetime_s)
+        expiry = now + timedelta(seconds=self.lifetime.seconds)
         fields = {
             "st": (now - _EARLY).strftime(_FORMAT),
             "se": expiry.strftime(_FORMAT),

@@ -9,14 +9,16 @@
 =============  ============================================================================
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from geostack_dagster.domain.item import Item
 from geostack_dagster.sandbox.acquisition import Acquisition, Processing, Tile
 from geostack_dagster.sandbox.earth_search_items import earth_search_item
+from geostack_dagster.sandbox.objects import Make
 from geostack_dagster.sandbox.planetary_items import planetary_item
+from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.world import World
 
 EMMENTAL = Tile(
@@ -63,11 +65,12 @@ _WRITERS: dict[str, Writer] = {
     "planetary_computer": planetary_item,
     "earth_search": earth_search_item,
 }
+_REPLACING = frozenset({"planetary_computer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An Item that an archive has or will have."""
+class SceneOffer:
+    """A Sentinel-2 Item that an archive has or will have; see `offer.Offer`."""
 
     archive: str
     acquisition: Acquisition
@@ -82,7 +85,16 @@ class Offer:
         """The Item in the archive's dialect."""
         return _WRITERS[self.archive](self.acquisition, self.processing, world)
 
-    def reprocessed(self, baseline: str | None = None) -> "Offer":
+    def objects(self, setting: Setting) -> Mapping[str, Make]:
+        """Nothing: all assets are rendered from what the Item states."""
+        return {}
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the archive takes the old Item away when it is processed anew."""
+        return self.archive in _REPLACING
+
+    def reprocessed(self, baseline: str | None = None) -> "SceneOffer":
         """The same acquisition processed anew, numbered after this one."""
         later = replace(
             _LATER,
@@ -93,7 +105,7 @@ class Offer:
         return replace(self, processing=later)
 
 
-def offers() -> Iterator[Offer]:
+def sentinel2_offers() -> Iterator[SceneOffer]:
     """Every Item of the synthetic catalogue, oldest first."""
     for tile in (EMMENTAL, RIO_CUARTO):
         for number in range(_OVERPASSES):
@@ -106,7 +118,9 @@ def offers() -> Iterator[Offer]:
             )
             for archive in _WRITERS:
                 for processing in _processings(archive, acquisition):
-                    yield Offer(archive=archive, acquisition=acquisition, processing=processing)
+                    yield SceneOffer(
+                        archive=archive, acquisition=acquisition, processing=processing
+                    )
 
 
 def _processings(archive: str, acquisition: Acquisition) -> tuple[Processing, ...]:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from geostack_dagster.sandbox import tls
 from geostack_dagster.sandbox.control_api import ControlApi
 from geostack_dagster.sandbox.redirector import Redirector
-from geostack_dagster.sandbox.twins import HOSTS, Twins
+from geostack_dagster.sandbox.twins import Twins
 
 _KEEP_ALIVE_S = 75
 
@@ -34,21 +34,22 @@ async def serve(settings: dict[str, Any]) -> None:
     for folder in settings["items"]:
         twins.load(Path(folder), _report)
     with tempfile.TemporaryDirectory(prefix="geostack-sandbox-") as folder:
-        certificates = tls.issue(HOSTS, Path(folder))
+        certificates = tls.issue(twins.hosts, Path(folder))
         async with contextlib.AsyncExitStack() as stack:
             secure = await _listen(stack, twins.gate, certificates)
             control = await _listen(stack, ControlApi(twins).app(), None)
-            redirector = Redirector(HOSTS, secure, twins.gate.refused)
+            redirector = Redirector(twins.hosts, secure, twins.gate.refused)
             proxy = await redirector.start()
             stack.callback(redirector.stop)
             ready = {
                 "proxy": f"http://127.0.0.1:{proxy}",
                 "control": f"http://127.0.0.1:{control}",
                 "bundle": str(certificates.bundle),
+                "account": twins.variables,
             }
             print(json.dumps(ready), flush=True)  # noqa: T201 - the parent reads it
             await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    twins.renderer.close()
+    twins.setting.renderer.close()
 
 
 async def _listen(

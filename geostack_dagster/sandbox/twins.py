@@ -1,56 +1,62 @@
 """All twins together: one application that serves every host, and what they hold."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from geostack_dagster.domain.item import Item, assets, item_id
-from geostack_dagster.sandbox import s3
+from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.sandbox.archive import Archive, place_of
-from geostack_dagster.sandbox.blob import HOST_SUFFIX, BlobTwin
 from geostack_dagster.sandbox.catalogue import Key
-from geostack_dagster.sandbox.dialects import DIALECTS, EARTH_SEARCH, PLANETARY_COMPUTER
+from geostack_dagster.sandbox.dialects import DIALECTS, PLANETARY_COMPUTER
 from geostack_dagster.sandbox.faults import Gate
-from geostack_dagster.sandbox.objects import TileRenderer, Vault
-from geostack_dagster.sandbox.s3 import S3Twin
-from geostack_dagster.sandbox.sas import SasAuthority
-from geostack_dagster.sandbox.sas_api import sas_routes
-from geostack_dagster.sandbox.scenes import Offer, offers
-from geostack_dagster.sandbox.stac_api import StacTwin
+from geostack_dagster.sandbox.lifetime import Lifetime
+from geostack_dagster.sandbox.objects import Make, TileRenderer, Vault
+from geostack_dagster.sandbox.offer import Offer
+from geostack_dagster.sandbox.scenes import sentinel2_offers
+from geostack_dagster.sandbox.service import Setting
+from geostack_dagster.sandbox.services import SERVICES
+from geostack_dagster.sandbox.switch import by_host
 from geostack_dagster.sandbox.world import World
 
-_REGIONS = ("us-west-2", "us-east-1", "eu-central-1", "eu-west-1")
-HOSTS = (
-    *(dialect.host for dialect in DIALECTS),
-    f"*{HOST_SUFFIX}",
-    "s3.amazonaws.com",
-    "*.s3.amazonaws.com",
-    *(f"s3.{region}.amazonaws.com" for region in _REGIONS),
-    *(f"*.s3.{region}.amazonaws.com" for region in _REGIONS),
-)
-"""Host globs that the redirector lets through; also the names on the certificate."""
+OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (sentinel2_offers,)
+"""Where the synthetic catalogue comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An Item that is in no catalogue, with the objects that come with it."""
+
+    item: Item
+    objects: Mapping[str, Make]
 
 
 class Twins:
     """The providers as the sandbox knows them."""
 
     def __init__(self, *, token_lifetime_s: float, tile_cache_bytes: int) -> None:
-        self.world = World()
-        self.vault = Vault()
-        self.authority = SasAuthority(token_lifetime_s)
-        self.renderer = TileRenderer(tile_cache_bytes)
-        self.archives = {
-            dialect.slug: Archive(self.vault, self.renderer, self.world) for dialect in DIALECTS
-        }
+        world, vault, renderer = World(), Vault(), TileRenderer(tile_cache_bytes)
+        self.setting = Setting(
+            world=world,
+            vault=vault,
+            renderer=renderer,
+            lifetime=Lifetime(token_lifetime_s),
+            archives={slug: Archive(vault, renderer, world) for slug in PROVIDERS},
+        )
+        services = [make(self.setting) for make in SERVICES]
+        apps = {host: service.app for service in services for host in service.hosts}
+        self.hosts = tuple(apps)
+        """Host globs that the redirector lets through; also the names on the certificate."""
+        self.variables = {k: v for service in services for k, v in service.variables.items()}
+        """Credentials of the account that the twins know."""
+        self.gate = Gate(by_host(apps))
         self._offers: dict[tuple[str, str], Offer] = {}
-        self._pending: dict[tuple[str, str], Item] = {}
-        self.gate = Gate(self._dispatcher())
-        for offer in offers():
-            self._offer(offer, is_held_back=offer.is_late)
+        self._pending: dict[tuple[str, str], _Held] = {}
+        for offers in OFFERS:
+            for offer in offers():
+                self._offer(offer, is_held_back=offer.is_late)
 
     def load(self, folder: Path, report: Callable[[str], None]) -> None:
         """Serve the Items recorded below a folder; what cannot be served is reported."""
@@ -76,7 +82,8 @@ class Twins:
         """
         for archive, held in list(self._pending):
             if held == name:
-                self.archives[archive].publish([self._pending.pop((archive, held))])
+                found = self._pending.pop((archive, held))
+                self.setting.archives[archive].publish([found.item], found.objects)
                 return archive
         raise KeyError(name)
 
@@ -87,35 +94,38 @@ class Twins:
             KeyError: If no catalogue has it.
         """
         archive, key = self._find(name)
-        self._pending[archive, name] = self.archives[archive].withdraw(key)
+        item = self.setting.archives[archive].withdraw(key)
+        offer = self._offers.get((archive, name))
+        objects = {} if offer is None else offer.objects(self.setting)
+        self._pending[archive, name] = _Held(item, objects)
         return archive
 
     def reprocess(self, name: str, baseline: str | None) -> str:
         """Process an acquisition anew; returns the id of the new Item.
 
-        Planetary Computer replaces the Item, Earth Search lists the new one beside it.
+        Some archives replace the Item (Planetary Computer), some list the new one beside it.
 
         Raises:
             KeyError: If it is not one of the synthetic Items.
         """
         archive, key = self._find(name)
         offer = self._offers[archive, name].reprocessed(baseline)
-        if archive == PLANETARY_COMPUTER.slug:
-            self.archives[archive].withdraw(key)
+        if offer.is_replaced:
+            self.setting.archives[archive].withdraw(key)
         return self._offer(offer, is_held_back=False)
 
     def _offer(self, offer: Offer, *, is_held_back: bool) -> str:
-        item = offer.item(self.world)
+        item, objects = offer.item(self.setting.world), offer.objects(self.setting)
         name = item_id(item)
         self._offers[offer.archive, name] = offer
         if is_held_back:
-            self._pending[offer.archive, name] = item
+            self._pending[offer.archive, name] = _Held(item, objects)
         else:
-            self.archives[offer.archive].publish([item])
+            self.setting.archives[offer.archive].publish([item], objects)
         return name
 
     def _find(self, name: str) -> tuple[str, Key]:
-        for slug, archive in self.archives.items():
+        for slug, archive in self.setting.archives.items():
             key = archive.catalogue.named(name)
             if key is not None:
                 return slug, key
@@ -132,42 +142,10 @@ class Twins:
         if not item.get("collection"):
             yield "skipped: it names no collection"
             return
-        archive = self.archives[slug]
+        archive = self.setting.archives[slug]
         archive.publish([item])
         for reason, keys in archive.unrenderable(item).items():
             yield f"no pixels for {', '.join(keys)}: {reason}"
-
-    def _dispatcher(self) -> ASGIApp:
-        planetary = StacTwin(
-            PLANETARY_COMPUTER, self.archives[PLANETARY_COMPUTER.slug].catalogue
-        ).app()
-        planetary.router.routes.extend(sas_routes(self.authority, PLANETARY_COMPUTER))
-        earth_search = StacTwin(EARTH_SEARCH, self.archives[EARTH_SEARCH.slug].catalogue).app()
-        by_host: dict[str, ASGIApp] = {
-            PLANETARY_COMPUTER.host: planetary,
-            EARTH_SEARCH.host: earth_search,
-        }
-        blobs, buckets = BlobTwin(self.vault, self.authority), S3Twin(self.vault)
-
-        async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-            host = _host(scope)
-            if host.endswith(HOST_SUFFIX):
-                await blobs(scope, receive, send)
-            elif s3.HOST.fullmatch(host):
-                await buckets(scope, receive, send)
-            elif host in by_host:
-                await by_host[host](scope, receive, send)
-            else:
-                await Response(f"no twin for {host}", 421)(scope, receive, send)
-
-        return dispatch
-
-
-def _host(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"host":
-            return str(value.decode("latin-1")).partition(":")[0]
-    return ""
 
 
 def _archive_of(item: Item) -> str | None:

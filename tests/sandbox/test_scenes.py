@@ -12,7 +12,7 @@ from geostack_dagster.domain.identity import resolve, sentinel2
 from geostack_dagster.providers import provider_named
 from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
-from geostack_dagster.sandbox.scenes import offers
+from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.world import World
 
 WORLD = World()
@@ -26,7 +26,7 @@ LIKE = {
 
 @pytest.fixture(scope="module")
 def catalogue() -> list[tuple]:
-    return [(offer, offer.item(WORLD)) for offer in offers()]
+    return [(offer, offer.item(WORLD)) for offer in sentinel2_offers()]
 
 
 def one(catalogue, archive: str, day: str, tile: str = "32TMT") -> list[dict]:

@@ -9,7 +9,7 @@ from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.sandbox import AOIS
 from geostack_dagster.sandbox.sampling import Axes
-from geostack_dagster.sandbox.scenes import offers
+from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.world import World
 
 WORLD = World()
@@ -147,7 +147,7 @@ def test_the_demonstration_areas_have_what_a_demonstration_needs(name):
     seen, clear_days = set(), 0
     moments = {
         offer.acquisition.sensed
-        for offer in offers()
+        for offer in sentinel2_offers()
         if crs[5:] == str(offer.acquisition.tile.epsg)
     }
     for moment in moments:
