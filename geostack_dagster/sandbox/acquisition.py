@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from geostack_dagster.sandbox import noise
 from geostack_dagster.sandbox.sampling import Axes
+from geostack_dagster.sandbox.sun import sun
 from geostack_dagster.sandbox.world import World
 
 # Centre and width [um] of each band, as both archives state them.
@@ -210,29 +211,9 @@ class Acquisition:
 
     @cached_property
     def sun(self) -> tuple[float, float]:
-        """Zenith and azimuth of the sun over the tile's centre [degrees].
-
-        Declination and equation of time after Spencer (1971).
-        """
+        """Zenith and azimuth of the sun over the tile's centre [degrees]."""
         lon, lat = (sum(values) / 4 for values in zip(*self.tile.footprint()[:4], strict=True))
-        when = self.sensed
-        g = 2 * math.pi * (when.timetuple().tm_yday - 1 + when.hour / 24) / 365
-        declination = (
-            0.006918 - 0.399912 * math.cos(g) + 0.070257 * math.sin(g)
-            - 0.006758 * math.cos(2 * g) + 0.000907 * math.sin(2 * g)
-        )  # fmt: skip
-        minutes = 229.18 * (
-            0.000075 + 0.001868 * math.cos(g) - 0.032077 * math.sin(g)
-            - 0.014615 * math.cos(2 * g) - 0.040849 * math.sin(2 * g)
-        )  # fmt: skip
-        solar_hour = when.hour + when.minute / 60 + minutes / 60 + lon / 15
-        angle, phi = math.radians(15 * (solar_hour - 12)), math.radians(lat)
-        height = math.sin(phi) * math.sin(declination)
-        height += math.cos(phi) * math.cos(declination) * math.cos(angle)
-        east = -math.cos(declination) * math.sin(angle)
-        north = math.sin(declination) * math.cos(phi)
-        north -= math.cos(declination) * math.sin(phi) * math.cos(angle)
-        return math.degrees(math.acos(height)), math.degrees(math.atan2(east, north)) % 360
+        return sun(lon, lat, self.sensed)
 
     @property
     def _sun_distance_factor(self) -> float:
