@@ -1,7 +1,7 @@
-"""The four assets of a pipeline, built from its spec: no asset code is written twice."""
+"""The assets of a pipeline, built from its spec: no asset code is written twice."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,7 @@ from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.report import StageReport
-from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.spec import MethaneMethod, PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.resources.storage import Storage
 
@@ -40,7 +40,7 @@ class Stage:
         return function
 
 
-STAGES = (
+_COMMON = (
     Stage(
         "snapshot",
         None,
@@ -62,22 +62,47 @@ STAGES = (
         "The pixels, in a transactional Zarr cube with a regular time axis: one commit for each "
         "partition, all or nothing.",
     ),
-    Stage(
-        "indices",
-        "cube",
-        frozenset({"jax", "zarr", "cog"}),
-        "Spectral indices over clear pixels, computed with JAX; in the cube's repository and "
-        "published as COG with a STAC Item and a quicklook.",
-    ),
 )
+_INDICES = Stage(
+    "indices",
+    "cube",
+    frozenset({"jax", "zarr", "cog"}),
+    "Spectral indices over clear pixels, computed with JAX; in the cube's repository and "
+    "published as COG with a STAC Item and a quicklook.",
+)
+_ENHANCEMENT = Stage(
+    "enhancement",
+    "cube",
+    frozenset({"jax", "zarr"}),
+    "Methane enhancement [ppm m] with uncertainty and sensitivity, signed, retrieved with JAX and "
+    "put on the AOI's grid; the hash of the target spectrum is recorded.",
+)
+_PLUMES = Stage(
+    "plumes",
+    "enhancement",
+    frozenset({"jax", "cog", "geojson"}),
+    "Plumes: outlines, emission rates with intervals where the enhancement is calibrated, and a "
+    "state for the scene; published with the maps as COG, GeoParquet, GeoJSON and STAC Item.",
+)
+
+
+def stages_of(spec: PipelineSpec) -> tuple[Stage, ...]:
+    """The assets of a pipeline, parents first."""
+    stages = list(_COMMON)
+    if spec.indices:
+        stages.append(_INDICES)
+    if spec.methane is not None:
+        given = spec.methane.method is MethaneMethod.ARCHIVE
+        stages += [replace(_PLUMES, upstream="cube")] if given else [_ENHANCEMENT, _PLUMES]
+    return tuple(stages)
 
 
 def pipeline_assets(
     spec: PipelineSpec, *, max_partitions_per_run: int, owners: Sequence[str]
 ) -> list[dg.AssetsDefinition]:
-    """The assets `[pipeline, snapshot | stack | cube | indices]`."""
+    """The assets `[pipeline, snapshot]`, `[pipeline, stack]`, ... of `stages_of`."""
     backfill_policy = dg.BackfillPolicy.multi_run(max_partitions_per_run)
-    return [_asset(spec, stage, backfill_policy, owners) for stage in STAGES]
+    return [_asset(spec, stage, backfill_policy, owners) for stage in stages_of(spec)]
 
 
 def _asset(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Literal, override
+from typing import Literal, override
 
 import dagster as dg
 from pydantic import Field
@@ -11,7 +11,8 @@ from geostack_dagster.components.assets import pipeline_assets
 from geostack_dagster.components.schedules import snapshot_schedule
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.query import Predicate
-from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec, WindSpec
 from geostack_dagster.providers import provider_named
 
 # `inference.indices` holds the formulas; it imports JAX, which the code location does without.
@@ -26,12 +27,30 @@ class PredicateModel(dg.Model, dg.Resolvable):
     value: float | str
 
 
+class WindModel(dg.Model, dg.Resolvable):
+    """Wind that carries plumes: one value, or a CSV table (URL or path below the storage root)."""
+
+    speed_m_s: float = Field(default=3.0, gt=0)
+    sigma_m_s: float | None = None
+    table: str | None = None
+
+
+class MethaneModel(dg.Model, dg.Resolvable):
+    """How methane is retrieved, and its plumes found and quantified."""
+
+    method: Literal["archive", "matched_filter", "relative", "mbmp"]
+    wind: WindModel = WindModel()
+    scheme: str = "csf"
+    absorption: str | None = None
+
+
 class GridModel(dg.Model, dg.Resolvable):
     """Pixel size in the CRS's unit; the CRS is the AOI's own unless one is named."""
 
     resolution: float = 10.0
     crs: str | None = None
     chunk: int = Field(default=512, ge=16)
+    margin_m: float = Field(default=0.0, ge=0)
 
 
 class SearchModel(dg.Model, dg.Resolvable):
@@ -50,15 +69,18 @@ class ScheduleModel(dg.Model, dg.Resolvable):
 
 
 class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
-    """Catalogue snapshot -> authenticated stack -> Zarr cube -> JAX indices, for one archive.
+    """Catalogue snapshot -> authenticated stack -> Zarr cube -> JAX outputs, for one archive.
 
     The pipeline is named after its folder below `defs/`.
     """
 
     provider: str
     collection: str
-    bands: Annotated[Sequence[str], Field(min_length=1)]
-    indices: Annotated[Sequence[IndexName], Field(min_length=1)]
+    bands: Sequence[str] = ()
+    wavelengths_nm: Sequence[Sequence[float]] = ()
+    """Windows whose bands are read besides `bands`: `[[2110, 2450]]`."""
+    indices: Sequence[IndexName] = ()
+    methane: MethaneModel | None = None
     start: str
     """First date, `2024-06-01`."""
     end: str | None = None
@@ -85,7 +107,9 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             provider=provider_named(self.provider),
             collection=self.collection,
             bands=tuple(self.bands),
+            wavelengths_nm=tuple(_window(one) for one in self.wavelengths_nm),
             indices=tuple(self.indices),
+            methane=None if self.methane is None else _methane(self.methane),
             start=date.fromisoformat(self.start),
             end=None if self.end is None else date.fromisoformat(self.end),
             cadence=Cadence(self.cadence),
@@ -93,6 +117,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             resolution=self.grid.resolution,
             crs=self.grid.crs,
             chunk=self.grid.chunk,
+            margin_m=self.grid.margin_m,
             mask_buffer_m=self.mask_buffer_m,
             resampling=self.resampling,
             search_client=self.search.client,
@@ -115,3 +140,20 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             spec, cron=self.schedule.cron, window_days=self.schedule.window_days
         )
         return dg.Definitions(assets=assets, schedules=[schedule])
+
+
+def _window(bounds: Sequence[float]) -> tuple[float, float]:
+    if len(bounds) != 2 or not bounds[0] <= bounds[1]:
+        raise ConfigurationError(
+            f"a window of wavelengths is two rising numbers [nm], not {list(bounds)}"
+        )
+    return bounds[0], bounds[1]
+
+
+def _methane(asked: MethaneModel) -> MethaneSpec:
+    return MethaneSpec(
+        method=MethaneMethod(asked.method),
+        wind=WindSpec(**asked.wind.model_dump()),
+        scheme=asked.scheme,
+        absorption=asked.absorption,
+    )

@@ -104,6 +104,16 @@ class BandTable:
         """
         return tuple(self._find(name, where) for name in names)
 
+    def within(self, windows_nm: Iterable[tuple[float, float]]) -> tuple[Band, ...]:
+        """Bands whose centres lie in any of the wavelength windows [nm], in table order."""
+        windows = tuple(windows_nm)
+        return tuple(
+            band
+            for band in self.bands
+            if band.wavelength_nm is not None
+            and any(low <= band.wavelength_nm <= high for low, high in windows)
+        )
+
     def _find(self, name: str, where: str) -> Band:
         for band in self.bands:
             if name in (band.name, band.common_name, *band.keys):

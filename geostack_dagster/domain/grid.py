@@ -7,7 +7,7 @@ resolution align, and a 10 m or 20 m UTM grid coincides with Sentinel-2's and HL
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from geostack_dagster.domain.aoi import AOI
@@ -22,6 +22,7 @@ _MAX_UTM_SPAN_DEGREES = 2 * _UTM_ZONE_DEGREES
 _UTM_NORTH_LIMIT, _UTM_SOUTH_LIMIT = 84.0, -80.0
 _EDGE_POINTS = 21  # vertices added along each edge before projecting: straight edges bend
 _MAX_PIXELS = 20_000 * 20_000
+_METRES_PER_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,26 @@ class Grid:
             top=high * resolution,
             width=width,
             height=height,
+        )
+
+    def expanded(self, margin_m: float) -> Self:
+        """The grid with so much ground on every side, in whole pixels; still aligned.
+
+        In a geographic CRS a degree counts as 111 km both ways: a little less east and west.
+        """
+        from pyproj import CRS
+
+        crs = CRS.from_user_input(self.crs)
+        unit_m = crs.axis_info[0].unit_conversion_factor
+        if crs.is_geographic:
+            unit_m = _METRES_PER_DEGREE
+        pixels = math.ceil(margin_m / (self.resolution * unit_m))
+        return replace(
+            self,
+            left=self.left - pixels * self.resolution,
+            top=self.top + pixels * self.resolution,
+            width=self.width + 2 * pixels,
+            height=self.height + 2 * pixels,
         )
 
     @property

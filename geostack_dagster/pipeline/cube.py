@@ -18,7 +18,6 @@ from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.load import band_attrs, open_stack
 from geostack_dagster.stack.recipe import Recipe
 
-GROUP = "reflectance"
 _CODING = ("_FillValue", "scale_factor", "add_offset")
 
 
@@ -31,16 +30,17 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         ServiceError: If the archive does not answer.
     """
     started = perf_counter()
+    group = spec.record.quantity
     recipe = read_recipe(partition, workspace)
     store = cube_store(spec, partition, workspace)
     made_from = fingerprint([recipe.fingerprint, spec.code_version("cube")])
-    if store.is_current(GROUP, partition.window, made_from):
+    if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)
     else:
         store.ensure(schema_of(spec, recipe))
         report = _write(spec, store, recipe, commit=commit_of(partition, made_from))
     days = set(recipe.days)
-    slots = [one for one in store.slots(GROUP, recipe.window) if one.day in days]
+    slots = [one for one in store.slots(group, recipe.window) if one.day in days]
     covered = [one.coverage for one in slots if one.coverage is not None]
     return StageReport(
         outcome=outcome_of(report, empty=not recipe.items),
@@ -82,7 +82,7 @@ def schema_of(spec: PipelineSpec, recipe: Recipe) -> CubeSchema:
             )
         )
     return CubeSchema(
-        name=GROUP,
+        name=spec.record.quantity,
         grid=recipe.grid,
         start=spec.start,
         variables=tuple(variables),
@@ -120,14 +120,15 @@ def commit_of(partition: Partition, made_from: str) -> Commit:
 
 
 def _write(spec: PipelineSpec, store: CubeStore, recipe: Recipe, *, commit: Commit) -> WriteReport:
+    group = spec.record.quantity
     if not recipe.items:
-        return store.clear(GROUP, recipe.window, commit)
-    chunk = store.schema(GROUP).chunk
+        return store.clear(group, recipe.window, commit)
+    chunk = store.schema(group).chunk
     # Several chunks of the cube in one read: fewer, larger requests; a multiple keeps them whole.
     sizes = {"time": 1, "y": chunk[0] * 2, "x": chunk[1] * 2}
     data = open_stack(recipe, signer=signer_for(spec.provider), chunks=sizes)
     records = [_record(spec, recipe, day) for day in recipe.days]
-    return store.write(GROUP, recipe.window, data, records, commit)
+    return store.write(group, recipe.window, data, records, commit)
 
 
 def _record(spec: PipelineSpec, recipe: Recipe, day: date) -> SlotRecord:

@@ -42,11 +42,12 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """
     started = perf_counter()
     store = cube.cube_store(spec, partition, workspace)
-    source = store.fingerprint_of(cube.GROUP, partition.window)
+    group = spec.record.quantity
+    source = store.fingerprint_of(group, partition.window)
     if source is None:
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
     made_from = fingerprint([source, spec.code_version("indices")])
-    filled = [slot for slot in store.slots(cube.GROUP, partition.window) if slot.item_count]
+    filled = [slot for slot in store.slots(group, partition.window) if slot.item_count]
     shelf = Shelf(workspace, partition, made_from)
     if store.is_current(GROUP, partition.window, made_from) and shelf.holds(
         [slot.day for slot in filled]
@@ -83,14 +84,14 @@ def _make(
     spec: PipelineSpec, store: CubeStore, shelf: Shelf, filled: Sequence[Slot]
 ) -> tuple[WriteReport, _Done]:
     partition = shelf.partition
-    source = store.schema(cube.GROUP)
+    source = store.schema(spec.record.quantity)
     schema = _schema(spec, source)
     store.ensure(schema)
     commit = cube.commit_of(partition, shelf.fingerprint)
     if not filled:
         shelf.clear(partition.window.days)
         return store.clear(GROUP, partition.window, commit), _Done()
-    stack = store.open(cube.GROUP, decode=False, chunks={"time": 1, **_chunks(source)})
+    stack = store.open(spec.record.quantity, decode=False, chunks={"time": 1, **_chunks(source)})
     days = [_day_maps(spec, stack, slot, source.grid) for slot in filled]
     data = _dataset(schema, days)
     written = store.write(GROUP, partition.window, data, [_record(slot) for slot in filled], commit)
@@ -151,8 +152,7 @@ def _band_names(spec: PipelineSpec) -> dict[str, str]:
     Raises:
         ConfigurationError: If no band of the pipeline plays a role that an index needs.
     """
-    table = spec.provider.collection(spec.collection).bands
-    chosen = table.select(spec.bands, where=spec.name)
+    chosen = spec.record.bands.select(spec.band_names, where=spec.name)
     found = {band.common_name: band.name for band in chosen if band.common_name}
     if "nir" not in found and "nir08" in found:
         found["nir"] = found["nir08"]

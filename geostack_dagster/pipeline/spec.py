@@ -1,21 +1,72 @@
 """What a pipeline is asked to do: the validated form of a `defs.yaml`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from enum import StrEnum
 from typing import Any
 
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.query import Predicate
 from geostack_dagster.errors import ConfigurationError
-from geostack_dagster.providers import Provider
+from geostack_dagster.providers import Collection, Provider
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 # Raise a stage's number when its code would write something else for the same input: outputs made
 # by the old code become stale then, and only those.
-STAGE_CODE = {"snapshot": 1, "stack": 1, "cube": 1, "indices": 1}
+STAGE_CODE = {
+    "snapshot": 1,
+    "stack": 1,
+    "cube": 1,
+    "indices": 1,
+    "enhancement": 1,
+    "plumes": 1,
+}
+_UPSTREAM = {
+    "stack": "snapshot",
+    "cube": "stack",
+    "indices": "cube",
+    "enhancement": "cube",
+    "plumes": "enhancement",
+}
+
+
+class MethaneMethod(StrEnum):
+    """Where a methane enhancement comes from."""
+
+    ARCHIVE = "archive"
+    """The archive's own product (EMIT L2B): the cube holds it."""
+    MATCHED_FILTER = "matched_filter"
+    """Columnwise, from radiance in sensor geometry."""
+    RELATIVE = "relative"
+    """Matched filter on surface reflectance: patterns, no rates."""
+    MBMP = "mbmp"
+    """Two short-wave bands against a pass without plume (Sentinel-2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindSpec:
+    """Wind that carries the plumes: a table by URL, else the same everywhere."""
+
+    speed_m_s: float = 3.0
+    sigma_m_s: float | None = None
+    """None takes the usual uncertainty of a reanalysis."""
+    table: str | None = None
+    """CSV of `longitude,latitude,time,u10,v10`; relative to the storage root, or any URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethaneSpec:
+    """How methane is retrieved, found and quantified."""
+
+    method: MethaneMethod
+    wind: WindSpec = field(default_factory=WindSpec)
+    scheme: str = "csf"
+    """One of `inference.quantify.SCHEMES`."""
+    absorption: str | None = None
+    """Look-up table by path or URL; None takes the surrogate that the project ships."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +77,11 @@ class PipelineSpec:
     provider: Provider
     collection: str
     bands: tuple[str, ...]
-    indices: tuple[str, ...]
     start: date
+    wavelengths_nm: tuple[tuple[float, float], ...] = ()
+    """Windows whose bands are read besides `bands`; of a swath, the only ones that are read."""
+    indices: tuple[str, ...] = ()
+    methane: MethaneSpec | None = None
     end: date | None = None
     cadence: Cadence = Cadence.DAILY
     predicates: tuple[Predicate, ...] = ()
@@ -37,6 +91,8 @@ class PipelineSpec:
     """CRS of every AOI's grid; None takes the CRS that the AOI was pinned to."""
     chunk: int = 512
     """Rows and columns of a chunk of the cube [pixels]."""
+    margin_m: float = 0.0
+    """Ground around the AOI that the cube holds as well: context for statistics."""
     mask_buffer_m: float = 60.0
     resampling: str = "nearest"
     search_client: str = "pystac-client"
@@ -55,15 +111,34 @@ class PipelineSpec:
                 f"{self.name}: date range is backwards: end {self.end} is not after start "
                 f"{self.start}"
             )
-        bands = self.provider.collection(self.collection).bands
-        bands.select(self.bands, where=f"{self.name} ({self.provider.slug}/{self.collection})")
+        if not self.indices and self.methane is None:
+            raise ConfigurationError(f"{self.name}: ask for `indices`, for `methane`, or for both")
+        if not self.band_names:
+            raise ConfigurationError(f"{self.name}: ask for `bands` or for `wavelengths_nm`")
 
     def code_version(self, stage: str) -> str:
         """Changes when the stage's code or the part of the spec it depends on changes."""
         return fingerprint([stage, STAGE_CODE[stage], self._asked(stage)])[:12]
 
+    @property
+    def record(self) -> Collection:
+        """What is known of the collection."""
+        return self.provider.collection(self.collection)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Our names of all bands asked for, by name and by wavelength, each once.
+
+        Raises:
+            ConfigurationError: If a name is unknown.
+        """
+        where = f"{self.name} ({self.provider.slug}/{self.collection})"
+        table = self.record.bands
+        chosen = [*table.select(self.bands, where=where), *table.within(self.wavelengths_nm)]
+        return tuple(dict.fromkeys(band.name for band in chosen))
+
     def _asked(self, stage: str) -> dict[str, Any]:
-        order: dict[str, dict[str, Any]] = {
+        own: dict[str, dict[str, Any]] = {
             "snapshot": {
                 "provider": self.provider.slug,
                 "collection": self.collection,
@@ -73,17 +148,25 @@ class PipelineSpec:
             },
             "stack": {
                 "bands": self.bands,
+                "wavelengths_nm": self.wavelengths_nm,
                 "resolution": self.resolution,
                 "crs": self.crs,
+                "margin_m": self.margin_m,
                 "resampling": self.resampling,
                 "loader": self.loader,
             },
             "cube": {"chunk": self.chunk, "store": self.store},
             "indices": {"indices": self.indices, "mask_buffer_m": self.mask_buffer_m},
+            "enhancement": {"mask_buffer_m": self.mask_buffer_m, "methane": self._retrieval},
+            "plumes": {"wind": self._wind, "scheme": self.methane and self.methane.scheme},
         }
-        asked: dict[str, Any] = {}
-        for name, part in order.items():
-            asked |= part
-            if name == stage:
-                break
-        return asked
+        upstream = _UPSTREAM.get(stage)
+        return own[stage] if upstream is None else self._asked(upstream) | own[stage]
+
+    @property
+    def _retrieval(self) -> tuple[str | None, ...] | None:
+        return None if self.methane is None else (self.methane.method, self.methane.absorption)
+
+    @property
+    def _wind(self) -> dict[str, Any] | None:
+        return None if self.methane is None else asdict(self.methane.wind)

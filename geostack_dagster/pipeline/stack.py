@@ -85,8 +85,8 @@ def ask_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> StackAsk:
     classes = spec.provider.collection(spec.collection).clear
     return StackAsk(
         collections=(spec.collection,),
-        bands=spec.bands,
-        grid=pin.grid(spec.resolution, spec.crs),
+        bands=spec.band_names,
+        grid=pin.grid(spec.resolution, spec.crs, margin_m=spec.margin_m),
         window=partition.window,
         longitude=pin.aoi.centre[0],
         mask=None if classes is None else MaskPolicy(classes=classes, buffer_m=spec.mask_buffer_m),

@@ -20,9 +20,10 @@ class Pin:
     aoi: AOI
     crs: str
 
-    def grid(self, resolution: float, crs: str | None = None) -> Grid:
-        """The grid of a pipeline over this AOI."""
-        return Grid.covering(self.aoi, crs=crs or self.crs, resolution=resolution)
+    def grid(self, resolution: float, crs: str | None = None, *, margin_m: float = 0.0) -> Grid:
+        """The grid of a pipeline over this AOI, and so much ground around it [m]."""
+        grid = Grid.covering(self.aoi, crs=crs or self.crs, resolution=resolution)
+        return grid.expanded(margin_m) if margin_m else grid
 
 
 @dataclass(frozen=True, slots=True)

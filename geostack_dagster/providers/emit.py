@@ -29,6 +29,7 @@ def methane_enhancement(version: str, *, concept_id: str) -> Collection:
         title=f"EMIT L2B methane enhancement V{version}",
         bands=BandTable(tuple(_raster(name, product) for name, product in kept.items())),
         radiometry=physical,
+        quantity="enhancement",
         aliases=(concept_id, f"EMITL2BCH4ENH.v{version}"),
     )
 
@@ -40,6 +41,7 @@ def methane_plumes(version: str, *, concept_id: str) -> Collection:
         title=f"EMIT L2B methane plume complexes V{version}",
         bands=BandTable((_raster("PLM", "CH4PLM"),)),
         radiometry=physical,
+        quantity="plume",
         aliases=(concept_id, f"EMITL2BCH4PLM.v{version}"),
     )
 
@@ -51,6 +53,7 @@ def radiance(version: str, *, concept_id: str) -> Collection:
         title=f"EMIT L1B radiance V{version}",
         bands=BandTable((_swath("radiance", "L1B_RAD"), _swath("observation", "L1B_OBS"))),
         radiometry=physical,
+        quantity="radiance",
         aliases=(concept_id, f"EMITL1BRAD.v{version}"),
     )
 

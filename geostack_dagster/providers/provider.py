@@ -68,6 +68,8 @@ class Collection:
     radiometry: RadiometryRule = stated
     identity: IdentityRule = by_id
     clear: ClearClasses | None = None
+    quantity: str = "reflectance"
+    """What its pixels measure; the group of the cube that holds them."""
     aliases: tuple[str, ...] = ()
     """Other ids under which Items or catalogues know it, such as CMR concept ids."""
 
