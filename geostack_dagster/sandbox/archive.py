@@ -3,13 +3,11 @@
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
 
-from geostack_dagster.domain.hrefs import locate
 from geostack_dagster.domain.item import (
     Asset,
     Item,
@@ -20,8 +18,6 @@ from geostack_dagster.domain.item import (
     properties,
 )
 from geostack_dagster.errors import IntegrityError
-from geostack_dagster.sandbox import s3
-from geostack_dagster.sandbox.blob import HOST_SUFFIX
 from geostack_dagster.sandbox.catalogue import Catalogue, Key
 from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.objects import (
@@ -33,21 +29,11 @@ from geostack_dagster.sandbox.objects import (
     cog_object,
 )
 from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
+from geostack_dagster.sandbox.places import place_of, places_of
 from geostack_dagster.sandbox.world import World
 
-HTTPS_HOSTS: frozenset[str] = frozenset()
-"""Hosts that serve files by their plain address."""
 _TILE = {"blob": 512, "s3": 1024, "https": 512}
 _THUMBNAIL_STEP = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an asset lies in the stores."""
-
-    store: str
-    container: str
-    key: str
 
 
 class Archive:
@@ -64,10 +50,10 @@ class Archive:
         given = objects or {}
         for item in items:
             self.catalogue.publish([item])
-            for key, asset in assets(item).items():
-                place = place_of(asset)
-                if place is not None:
-                    make = given.get(key) or self._maker(item, key)
+            # Several assets may lead to one object: what is given for any of them counts.
+            for key in sorted(assets(item), key=lambda key: key in given):
+                make = given.get(key) or self._maker(item, key)
+                for place in places_of(assets(item)[key]):
                     self._vault.put(place.store, place.container, place.key, make)
 
     def withdraw(self, key: Key) -> Item:
@@ -78,8 +64,7 @@ class Archive:
         """
         item = self.catalogue.withdraw(key)
         for asset in assets(item).values():
-            place = place_of(asset)
-            if place is not None:
+            for place in places_of(asset):
                 self._vault.remove(place.store, place.container, place.key)
         return item
 
@@ -135,27 +120,6 @@ class Archive:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG" if media == "image/jpeg" else "PNG")
         return buffer.getvalue()
-
-
-def place_of(asset: Asset) -> Place | None:
-    """Where an asset lies; None when it is not on a store that has a twin."""
-    where = locate(str(asset.get("href")))
-    if where.scheme == "s3":
-        return Place("s3", where.host, where.key) if where.host in s3.BUCKETS else None
-    if where.scheme != "https":
-        return None
-    if where.host.endswith(HOST_SUFFIX):
-        container, _, key = where.key.partition("/")
-        return Place("blob", f"{where.host.removesuffix(HOST_SUFFIX)}/{container}", key)
-    if where.host in HTTPS_HOSTS:
-        return Place("https", where.host, where.key)
-    host = s3.HOST.fullmatch(where.host)
-    if host is None:
-        return None
-    bucket, _, key = where.key.partition("/")
-    if host["bucket"] is not None:
-        bucket, key = host["bucket"], where.key
-    return Place("s3", bucket, key) if bucket in s3.BUCKETS else None
 
 
 def _is_image(asset: Asset) -> bool:

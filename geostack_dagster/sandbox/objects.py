@@ -140,7 +140,7 @@ class Document:
 
 
 class Vault:
-    """All objects by store, container and key; `store` is `blob` or `s3`."""
+    """All objects by store, container and key; `store` is `blob`, `s3` or `https`."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, str], dict[str, Make]] = {}

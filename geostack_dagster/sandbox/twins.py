@@ -8,13 +8,14 @@ from typing import Any
 
 from geostack_dagster.domain.item import Item, assets, item_id
 from geostack_dagster.providers import PROVIDERS
-from geostack_dagster.sandbox.archive import Archive, place_of
+from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.catalogue import Key
 from geostack_dagster.sandbox.dialects import DIALECTS, PLANETARY_COMPUTER
 from geostack_dagster.sandbox.faults import Gate
 from geostack_dagster.sandbox.lifetime import Lifetime
 from geostack_dagster.sandbox.objects import Make, TileRenderer, Vault
 from geostack_dagster.sandbox.offer import Offer
+from geostack_dagster.sandbox.places import place_of
 from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.services import SERVICES

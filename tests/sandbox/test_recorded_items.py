@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from geostack_dagster.sandbox import Sandbox
-from geostack_dagster.sandbox.archive import place_of
+from geostack_dagster.sandbox.places import place_of
 from geostack_dagster.sandbox.queries import search_of
 from geostack_dagster.sandbox.twins import Twins
 from tests.sandbox.conftest import EARTH_SEARCH, PLANETARY, signed
