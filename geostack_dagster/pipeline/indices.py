@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from time import perf_counter
 from typing import Any
 
@@ -24,10 +25,13 @@ from geostack_dagster.inference.indices import (
     index_maps,
 )
 from geostack_dagster.pipeline import cube
-from geostack_dagster.pipeline.products import DayMaps, Shelf
+from geostack_dagster.pipeline.products import Shelf
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.publish.cog import BandText
+from geostack_dagster.publish.map_page import Masks
+from geostack_dagster.publish.product import Product, PublishReport, publish
 from geostack_dagster.stack.masks import clear_mask, spacing_of
 from geostack_dagster.stack.recipe import MaskPolicy
 
@@ -48,7 +52,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
     made_from = fingerprint([source, spec.code_version("indices")])
     filled = [slot for slot in store.slots(group, partition.window) if slot.item_count]
-    shelf = Shelf(workspace, partition, made_from)
+    shelf = Shelf(workspace=workspace, partition=partition, product=GROUP, fingerprint=made_from)
     if store.is_current(GROUP, partition.window, made_from) and shelf.holds(
         [slot.day for slot in filled]
     ):
@@ -69,6 +73,18 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         seconds=perf_counter() - started,
         bytes_read=done.bytes_read,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayMaps:
+    """Index maps of one solar day."""
+
+    day: date
+    acquired: datetime | None
+    maps: Mapping[str, NDArray[np.float32]]
+    """`y x` each, NaN where not clear or undefined."""
+    clear: NDArray[np.bool_]
+    observed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +113,7 @@ def _make(
     written = store.write(GROUP, partition.window, data, [_record(slot) for slot in filled], commit)
     pictures = {}
     for found in days:
-        published = shelf.publish(spec, found, source.grid)
+        published = _publish(spec, shelf, found, source.grid)
         pictures[f"{spec.indices[0]} {found.day}"] = published.quicklook
     shelf.clear(set(partition.window.days) - {found.day for found in days})
     facts = {
@@ -109,6 +125,23 @@ def _make(
     layers = len(_roles(spec)) * 2 + 1
     pixels = source.grid.width * source.grid.height
     return written, _Done(facts=facts, pictures=pictures, bytes_read=layers * pixels * len(days))
+
+
+def _publish(spec: PipelineSpec, shelf: Shelf, found: DayMaps, grid: Grid) -> PublishReport:
+    """COG, quicklook and Item of a day."""
+    lineage = (
+        f"Spectral indices of {spec.provider.title} {spec.collection} surface reflectance "
+        f"over clear pixels (scene classes, {spec.mask_buffer_m:g} m from cloud and shadow)"
+    )
+    product = Product(
+        origin=shelf.origin(found.day, lineage),
+        grid=grid,
+        bands=found.maps,
+        texts={name: BandText(long_name=INDICES[name].long_name) for name in found.maps},
+        shown=spec.indices[0],
+        masks=Masks(clear=found.clear, observed=found.observed),
+    )
+    return publish(product, shelf.folder(found.day))
 
 
 def _day_maps(spec: PipelineSpec, stack: xr.Dataset, slot: Slot, grid: Grid) -> DayMaps:

@@ -29,7 +29,7 @@ from geostack_dagster.publish.stac_item import (
     Origin,
     data_asset,
     encoded,
-    picture_asset,
+    file_asset,
     product_id,
     product_item,
     same_content,
@@ -38,6 +38,17 @@ from geostack_dagster.publish.stac_item import (
 from geostack_dagster.storage import delete, exists, read_bytes, write_bytes
 
 _DIGEST_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that goes with the maps, such as outlines."""
+
+    suffix: str
+    """Of the file's name: `.geojson`."""
+    content: bytes = field(repr=False)
+    media_type: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,8 @@ class Product:
     """Colours of the quicklook; by default those of the band's name."""
     masks: Masks = field(default_factory=Masks)
     """Why pixels have no value, for the quicklook."""
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
+    """Other files, by the key of their asset."""
 
     def __post_init__(self) -> None:
         if not self.bands:
@@ -109,6 +122,8 @@ def publish(product: Product, folder: str, *, now: datetime | None = None) -> Pu
     )
     picture = _quicklook(product)
     write_bytes(f"{folder}/{stem}.png", picture)
+    for attached in product.attachments.values():
+        write_bytes(f"{folder}/{stem}{attached.suffix}", attached.content)
     document = _item(product, report, picture, stem)
     moment = now or datetime.now(UTC)
     unchanged = previous is not None and same_content(previous, document)
@@ -154,6 +169,10 @@ def _digest(product: Product) -> str:
             "texts": {name: [text.long_name, text.unit] for name, text in product.texts.items()},
             "grid": product.grid.to_json(),
             "tags": _tags(product.origin),
+            "attachments": {
+                key: multihash(attached.content) for key, attached in product.attachments.items()
+            },
+            "facts": dict(product.origin.facts),
             "shown": product.shown,
             "style": str(product.style),
             "software": dict(product.origin.software) | {"pillow": pillow_version},
@@ -195,12 +214,22 @@ def _item(product: Product, report: CogReport, picture: bytes, stem: str) -> dic
             texts=product.texts,
             title=", ".join(product.bands),
         ),
-        "quicklook": picture_asset(
+        "quicklook": file_asset(
             href=f"./{stem}.png",
-            size=len(picture),
-            checksum=multihash(picture),
+            content=picture,
+            media_type="image/png",
             title=f"{product.shown or next(iter(product.bands))} as a picture",
+            roles=("thumbnail", "overview"),
         ),
+    }
+    described |= {
+        key: file_asset(
+            href=f"./{stem}{attached.suffix}",
+            content=attached.content,
+            media_type=attached.media_type,
+            title=attached.title,
+        )
+        for key, attached in product.attachments.items()
     }
     return product_item(product.origin, product.grid, described)
 

@@ -1,7 +1,7 @@
 """The STAC 1.1 Item of one published product: what it is, where it lies, what it was made from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from geostack_dagster.domain.hrefs import SIGNATURE
 from geostack_dagster.domain.item import Item, item_id, moment, parse_datetime, properties
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import IntegrityError
-from geostack_dagster.publish.cog import MEDIA_TYPE, BandText, CogReport
+from geostack_dagster.publish.cog import MEDIA_TYPE, BandText, CogReport, multihash
 from geostack_dagster.publish.footprint import footprint, pixel_size_m
 
 EXTENSIONS = (
@@ -53,6 +53,8 @@ class Origin:
     """Items whose pixels went in."""
     lineage: str = ""
     """How it was made, in a sentence or two."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else the Item says, each under `geostack:`; JSON values."""
     software: Mapping[str, str] = field(default_factory=software_versions)
 
     def check_unsigned(self) -> None:
@@ -67,6 +69,7 @@ class Origin:
                 "fingerprint": self.fingerprint,
                 "lineage": self.lineage,
                 "software": self.software,
+                "facts": self.facts,
                 "derived_from": [self_href(source) or "" for source in self.sources],
             }
         )
@@ -145,14 +148,16 @@ def data_asset(
     )
 
 
-def picture_asset(*, href: str, size: int, checksum: str, title: str) -> pystac.Asset:
-    """Asset of a PNG quicklook."""
+def file_asset(
+    *, href: str, content: bytes, media_type: str, title: str, roles: Sequence[str] = ("data",)
+) -> pystac.Asset:
+    """Asset of a file that is known whole, with its size and checksum."""
     return pystac.Asset(
         href,
         title=title,
-        media_type="image/png",
-        roles=["thumbnail", "overview"],
-        extra_fields={"file:size": size, "file:checksum": checksum},
+        media_type=media_type,
+        roles=list(roles),
+        extra_fields={"file:size": len(content), "file:checksum": multihash(content)},
     )
 
 
@@ -214,6 +219,7 @@ def _properties(origin: Origin, grid: Grid) -> dict[str, Any]:
         "geostack:window": [str(origin.partition.window.start), str(origin.partition.window.end)],
         "geostack:fingerprint": origin.fingerprint,
         "geostack:sources": sorted(item_id(source) for source in origin.sources),
+        **{f"geostack:{name}": value for name, value in origin.facts.items()},
     }
     if not origin.lineage:
         del found["processing:lineage"]
