@@ -124,6 +124,14 @@ class Sandbox:
         return dict(self._ready["account"])
 
     @property
+    def withheld(self) -> dict[str, str]:
+        """Credentials that the twins honour and `environment` leaves out.
+
+        AWS keys for requester pays buckets: exported, they would also be used for `s3://` storage.
+        """
+        return dict(self._ready["withheld"])
+
+    @property
     def control(self) -> Control:
         """Faults, log, arrivals."""
         return Control(self._ready["control"])

@@ -46,6 +46,7 @@ async def serve(settings: dict[str, Any]) -> None:
                 "control": f"http://127.0.0.1:{control}",
                 "bundle": str(certificates.bundle),
                 "account": twins.variables,
+                "withheld": twins.withheld,
             }
             print(json.dumps(ready), flush=True)  # noqa: T201 - the parent reads it
             await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
+from geostack_dagster.sandbox.accounts import Accounts
 from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.lifetime import Lifetime
 from geostack_dagster.sandbox.objects import TileRenderer, Vault
@@ -19,6 +20,8 @@ class Setting:
     vault: Vault
     renderer: TileRenderer
     lifetime: Lifetime
+    accounts: Accounts = field(repr=False)
+    """Credentials that the twins honour, and the keys they sign with."""
     archives: Mapping[str, Archive]
     """By our name of the provider."""
 
@@ -32,6 +35,8 @@ class Service:
     app: ASGIApp
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials of the one account that it knows, as a person would export them."""
+    withheld: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Credentials that it honours as well, but which would change what other clients do."""
 
 
 type MakeService = Callable[[Setting], Service]

@@ -8,6 +8,7 @@ from typing import Any
 
 from geostack_dagster.domain.item import Item, assets, item_id
 from geostack_dagster.providers import PROVIDERS
+from geostack_dagster.sandbox.accounts import Accounts
 from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.catalogue import Key
 from geostack_dagster.sandbox.dialects import DIALECTS, PLANETARY_COMPUTER
@@ -39,11 +40,13 @@ class Twins:
 
     def __init__(self, *, token_lifetime_s: float, tile_cache_bytes: int) -> None:
         world, vault, renderer = World(), Vault(), TileRenderer(tile_cache_bytes)
+        lifetime = Lifetime(token_lifetime_s)
         self.setting = Setting(
             world=world,
             vault=vault,
             renderer=renderer,
-            lifetime=Lifetime(token_lifetime_s),
+            lifetime=lifetime,
+            accounts=Accounts(lifetime),
             archives={slug: Archive(vault, renderer, world) for slug in PROVIDERS},
         )
         services = [make(self.setting) for make in SERVICES]
@@ -52,6 +55,8 @@ class Twins:
         """Host globs that the redirector lets through; also the names on the certificate."""
         self.variables = {k: v for service in services for k, v in service.variables.items()}
         """Credentials of the account that the twins know."""
+        self.withheld = {k: v for service in services for k, v in service.withheld.items()}
+        """More of them, which are not exported."""
         self.gate = Gate(by_host(apps))
         self._offers: dict[tuple[str, str], Offer] = {}
         self._pending: dict[tuple[str, str], _Held] = {}
