@@ -1,11 +1,23 @@
 """Whole files at a path or URL: a reader finds the old one or the new one, never a part.
 
 Local paths are renamed into place. Object stores (`s3://`, `gs://`, `az://`, ...) take one put
-through obstore, with the credentials its environment variables name. Every other scheme goes
-through fsspec: written beside the target, then moved.
+through obstore. Every other scheme goes through fsspec: written beside the target, then moved.
+
+Object stores are set up by the environment, for files here and for cubes alike:
+
+- `s3://bucket/...`: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (temporary
+  keys), `AWS_REGION`. Another service than AWS: `AWS_ENDPOINT_URL`, path-style unless
+  `AWS_VIRTUAL_HOSTED_STYLE_REQUEST` is true, with `AWS_ALLOW_HTTP=true` for plain http.
+- `az://container/...`: `AZURE_STORAGE_ACCOUNT_NAME` and `AZURE_STORAGE_ACCOUNT_KEY` or
+  `AZURE_STORAGE_SAS_TOKEN`. Another address: `AZURE_STORAGE_ENDPOINT` (with the account in it, as
+  in `http://127.0.0.1:10000/account`), with `AZURE_ALLOW_HTTP=true` for plain http.
+- `gs://bucket/...`: `GOOGLE_APPLICATION_CREDENTIALS`.
+
+Without keys, the identity that the cloud gives to its own machines is used, if there is one.
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +26,36 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 import obstore
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
 from geostack_dagster.domain.hrefs import basename, canonical, redact
-from geostack_dagster.errors import RejectedCredentialError, ServiceError
+from geostack_dagster.errors import (
+    ConfigurationError,
+    GeostackError,
+    MissingCredentialError,
+    RejectedCredentialError,
+    ServiceError,
+)
 
-_OBJECT_STORES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
+_AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary keys)"
+_AZURE = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY (or AZURE_STORAGE_SAS_TOKEN)"
+_VARIABLES = {
+    **dict.fromkeys(("s3", "s3a"), _AWS),
+    **dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), _AZURE),
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+}
+"""Schemes of object stores, and the variables that hold their credentials."""
+# The last resort of every client is the metadata service of the cloud that it may run in.
+_NOTHING_FOUND = re.compile(
+    r"no providers in chain|169\.254\.169\.254|metadata\.google|Account must be specified"
+)
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
+_REFUSED = re.compile(
+    r"""(?x) status\ code:\ 40[13] | PublicAccessNotPermitted | Invalid\ Access\ Key
+    | \b (?: AccessDenied | InvalidAccessKeyId | SignatureDoesNotMatch | ExpiredToken | InvalidToken
+    | TokenRefreshRequired | AuthenticationFailed | AuthorizationFailure ) \b"""
+)
 
 
 @contextmanager
@@ -28,7 +63,8 @@ def staged(url: str) -> Iterator[Path]:
     """A path to write to; it becomes `url` when the block ends, and is dropped if it fails.
 
     Raises:
-        RejectedCredentialError: If the object store refuses the credential.
+        ConfigurationError: If there is no such bucket.
+        CredentialError: If the object store's credential is missing or refused.
         ServiceError: If the object store does not take the file.
     """
     local = local_path(url)
@@ -58,7 +94,7 @@ def read_bytes(url: str) -> bytes:
 
     Raises:
         FileNotFoundError: If there is none.
-        RejectedCredentialError: If the object store refuses the credential.
+        CredentialError: If the object store's credential is missing or refused.
         ServiceError: If the object store does not answer.
     """
     local = local_path(url)
@@ -116,41 +152,59 @@ def local_path(url: str) -> Path | None:
 
 
 def _is_object_store(url: str) -> bool:
-    return urlsplit(url).scheme in _OBJECT_STORES
+    return urlsplit(url).scheme in _VARIABLES
+
+
+def failure(url: str, said: str) -> GeostackError:
+    """The error that obstore's or Icechunk's words about an object store stand for."""
+    shown, variables = canonical(url), _VARIABLES.get(urlsplit(url).scheme, "its credential")
+    if _NOTHING_FOUND.search(said):
+        return MissingCredentialError(
+            f"no credential was found for {shown}: set {variables}; see geostack_dagster.storage"
+        )
+    if _NO_BUCKET.search(said):
+        return ConfigurationError(f"the bucket or container of {shown} does not exist; create it")
+    if _REFUSED.search(said):
+        code = re.search(r"<Code>\s*(\w+)|\((\w+)\): Error", said)
+        answer = f" ({code[1] or code[2]})" if code else ""
+        return RejectedCredentialError(
+            f"the object store refused the credential of the environment for {shown}{answer}; "
+            f"check {variables}, and what this account may do there"
+        )
+    # What follows the first line is a dump of the request.
+    return ServiceError(f"{shown} was not taken or given: {redact(said).partition('\n')[0]}")
 
 
 def _upload(path: Path, url: str) -> None:
-    if _is_object_store(url):
-        store, name = _opened(url)
+    if not _is_object_store(url):
+        system, target = fsspec.url_to_fs(url)
+        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        system.put_file(str(path), f"{target}.part")
+        system.mv(f"{target}.part", target)
+        return
+    store, name = _opened(url)
+    try:
         with _translated(url):
             obstore.put(store, name, path)
-        return
-    system, target = fsspec.url_to_fs(url)
-    system.makedirs(target.rpartition("/")[0], exist_ok=True)
-    system.put_file(str(path), f"{target}.part")
-    system.mv(f"{target}.part", target)
+    except FileNotFoundError as error:  # a put misses nothing but the place to put it
+        raise failure(url, "NoSuchBucket") from error
 
 
 def _opened(url: str) -> tuple[ObjectStore, str]:
     folder, _, name = url.rpartition("/")
-    return from_url(folder), name
+    with _translated(url):
+        return from_url(folder), name
 
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    shown = canonical(url)
     try:
         yield
     except NotFoundError as error:
-        raise FileNotFoundError(shown) from error
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise RejectedCredentialError(
-            f"the object store refused the credential of the environment for {shown}; check the "
-            "variables of its scheme (AWS_*, AZURE_STORAGE_*, GOOGLE_*)"
-        ) from None
+        raise FileNotFoundError(canonical(url)) from error
     except BaseError as error:
-        said = redact(str(error)).partition("\n")[0]  # what follows is a dump of the request
-        raise ServiceError(f"{shown} was not taken or given: {said}") from None
+        # Not chained: the dump of the request may hold a signed URL.
+        raise failure(url, str(error)) from None
 
 
 def _flush(path: Path) -> None:

@@ -60,7 +60,7 @@ def test_nothing_but_the_file_is_left_on_disk(tmp_path: Path) -> None:
 
 def test_a_refused_credential_is_named_without_its_value(bucket: Any) -> None:
     bucket.refuse = True
-    with pytest.raises(RejectedCredentialError, match=r"AWS_\*") as caught:
+    with pytest.raises(RejectedCredentialError, match="AWS_SECRET_ACCESS_KEY") as caught:
         write_bytes("s3://bucket/a.txt", b"1")
     assert "never shown" not in str(caught.value)
     with pytest.raises(RejectedCredentialError):

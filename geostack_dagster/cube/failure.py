@@ -10,9 +10,27 @@ from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.errors import (
     ConfigurationError,
     ConflictError,
+    GeostackError,
     IntegrityError,
     NoDataError,
     ServiceError,
+)
+from geostack_dagster.storage import failure
+
+_VERDICTS: tuple[tuple[tuple[type[Exception], ...], type[GeostackError], str], ...] = (
+    ((icechunk.RepositoryNotFoundError,), NoDataError, "there is no cube at {where} yet"),
+    (
+        (icechunk.SnapshotNotFoundError,),
+        ConfigurationError,
+        "{where} has no such snapshot: {told}; see its history",
+    ),
+    ((icechunk.ConflictError,), ConflictError, "another writer of {where} came first: {told}"),
+    ((icechunk.FormatError,), IntegrityError, "{where} is damaged: {told}"),
+    (
+        (icechunk.ReadOnlyError, icechunk.InvalidInputError),
+        ConfigurationError,
+        "{where} refused: {told}",
+    ),
 )
 
 
@@ -21,27 +39,27 @@ def translated(where: str) -> Iterator[None]:
     """Raise what the storage below `where` raises as one of ours."""
     try:
         yield
-    except icechunk.RepositoryNotFoundError as error:
-        raise NoDataError(f"there is no cube at {where} yet") from error
-    except icechunk.SnapshotNotFoundError as error:
-        raise ConfigurationError(
-            f"{where} has no such snapshot: {_told(error)}; see its history"
-        ) from error
-    except icechunk.ConflictError as error:
-        raise ConflictError(f"another writer of {where} came first: {_told(error)}") from error
-    except icechunk.FormatError as error:
-        raise IntegrityError(f"{where} is damaged: {_told(error)}") from error
-    except (icechunk.ReadOnlyError, icechunk.InvalidInputError) as error:
-        raise ConfigurationError(f"{where} refused: {_told(error)}") from error
+    except icechunk.StorageError as error:
+        # Not chained: its notes hold the whole request.
+        raise failure(where, error.message) from None
     except icechunk.IcechunkError as error:
-        raise ServiceError(f"storage of {where} failed: {_told(error)}") from error
+        raise _refused(where, error) from error
     except FileNotFoundError as error:
+        reason = failure(where, str(error))
+        if isinstance(reason, ConfigurationError):  # it is the bucket that is missing
+            raise reason from None
         raise NoDataError(f"there is no cube at {where} yet") from error
     except (PermissionError, NotADirectoryError) as error:
         raise ConfigurationError(f"{where} refused: {error.strerror}") from error
-    except (OSError, BaseError) as error:
+    except BaseError as error:
+        raise failure(where, str(error)) from None
+    except OSError as error:
         raise ServiceError(f"storage of {where} failed: {redact(str(error))}") from error
 
 
-def _told(error: icechunk.IcechunkError) -> str:
-    return redact(error.message.partition("\n")[0])
+def _refused(where: str, error: icechunk.IcechunkError) -> GeostackError:
+    told = redact(error.message.partition("\n")[0])
+    for kinds, verdict, words in _VERDICTS:
+        if isinstance(error, kinds):
+            return verdict(words.format(where=where, told=told))
+    return ServiceError(f"storage of {where} failed: {told}")

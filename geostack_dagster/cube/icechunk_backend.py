@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
 from typing import Any, override
 
@@ -35,6 +35,7 @@ from zarr.core.sync import sync
 
 from geostack_dagster.cube.backend import Committed, Note, Settle
 from geostack_dagster.cube.failure import translated
+from geostack_dagster.cube.icechunk_storage import icechunk_storage
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
 from geostack_dagster.cube.store import Expired
@@ -55,7 +56,7 @@ class IcechunkBackend:
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
         self.location = Location.parse(url)
-        self._storage = _storage(self.location, options)
+        self._storage = icechunk_storage(self.location, options)
 
     @override
     def __repr__(self) -> str:
@@ -156,14 +157,6 @@ class IcechunkTransaction:
         )
 
 
-@cache
-def _silence() -> None:
-    """Drop two warnings: the file lock answers the first, and attempts to commit the second."""
-    icechunk.set_logs_filter(
-        "warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error"
-    )
-
-
 def _configuration() -> RepositoryConfig:
     config = RepositoryConfig.default()
     along_time: SplitSizesDict = {
@@ -177,23 +170,6 @@ def _configuration() -> RepositoryConfig:
         ),
     )
     return config
-
-
-def _storage(location: Location, options: Mapping[str, Any]) -> icechunk.Storage:
-    _silence()
-    bucket, prefix = location.bucket, location.path
-    if location.local:
-        return icechunk.local_filesystem_storage(prefix)
-    try:
-        if location.scheme == "s3":
-            return icechunk.s3_storage(bucket=bucket, prefix=prefix, **options)
-        if location.scheme == "gs":
-            return icechunk.gcs_storage(bucket=bucket, prefix=prefix, **options)
-        return icechunk.azure_storage(container=bucket, prefix=prefix, **options)
-    except TypeError as error:  # names the keyword, never its value
-        raise ConfigurationError(
-            f"options of {location.scheme}://{bucket}/{prefix} do not fit: {error}"
-        ) from error
 
 
 async def _inlined(keys: Keys, path: str) -> tuple[dict[int, bytes], dict[str, int]]:

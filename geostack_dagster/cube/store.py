@@ -206,13 +206,16 @@ def open_store(
 
     Writers may run beside each other. On a file system they take a lock beside the repository to
     commit, so it must be one that locks (a local disk, NFS 4); S3, Azure Blob and Google Cloud
-    Storage have conditional writes. Only the file system is tested with many writers.
+    Storage have conditional writes. A plain Zarr store has none: there, writers of one partition
+    at once are not told apart. Tested with many writers on a file system, on Azurite and on moto;
+    `gs://` is untested.
 
     Args:
         url: Need not exist; it is created by the first `ensure`.
         kind: `icechunk`, or `zarr` for plain Zarr v3.
-        options: Credentials and endpoint, as the keyword arguments of `icechunk.s3_storage`,
-            `azure_storage` and `gcs_storage`, or of `obstore.store.from_url`.
+        options: Instead of what the environment says (`geostack_dagster.storage` lists its
+            variables): keyword arguments of `icechunk.s3_storage`, `azure_storage` and
+            `gcs_storage`, or of `obstore.store.from_url`.
         threads: Blocks computed and encoded at a time.
 
     Raises:
