@@ -7,22 +7,22 @@ Recorded shapes: `find_or_create_token` gives `{"access_token", "expiration_date
 wrong login 401 `{"error": "invalid_credentials"}`; `s3credentials` gives keys and an `expiration`.
 """
 
-import base64
-import binascii
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, override
 
 from geostack_dagster.auth import sigv4
 from geostack_dagster.auth.anonymous import s3_url
 from geostack_dagster.auth.brokered import BrokeredSigner
+from geostack_dagster.auth.earthaccess_login import earthaccess_credential
 from geostack_dagster.auth.exchange import Answer, TokenRequest, ask
+from geostack_dagster.auth.expiry import jwt_expiry, month_first
 from geostack_dagster.auth.region import in_region
 from geostack_dagster.auth.signer import Credential, SignedRequest
 from geostack_dagster.domain.hrefs import Href, SignedHref, canonical, locate
-from geostack_dagster.domain.item import number, parse_datetime
+from geostack_dagster.domain.item import parse_datetime
 from geostack_dagster.errors import (
     ConfigurationError,
     MissingCredentialError,
@@ -31,9 +31,10 @@ from geostack_dagster.errors import (
 )
 
 _TOKEN, _USER, _PASSWORD = "EARTHDATA_TOKEN", "EARTHDATA_USERNAME", "EARTHDATA_PASSWORD"
+EARTHACCESS_LOGIN = "GEOSTACK_EARTHACCESS_LOGIN"
+"""Set it to `netrc`, `environment` or `session` to take the token from an earthaccess login."""
 _REGION = "us-west-2"
 _REGISTRATION = "Accounts are free at https://urs.earthdata.nasa.gov."
-_SOON = timedelta(minutes=10)
 _NOT_LOGGED_IN = {301, 302, 303, 307, 401}
 _HOSTS = ("*.earthdata.nasa.gov", "*.earthdatacloud.nasa.gov")
 
@@ -64,10 +65,13 @@ class EarthdataSigner(BrokeredSigner):
 
     @override
     def _fetch(self, href: Href) -> Credential:
+        strategy = self.settings.find(EARTHACCESS_LOGIN)
+        if strategy is not None:
+            return earthaccess_credential(strategy.value, self.login_url)
         token = self.settings.find(_TOKEN)
         if token is None:
             return self._exchanged()
-        expires_at = _jwt_expiry(token.value)
+        expires_at = jwt_expiry(token.value)
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise RejectedCredentialError(
                 f"the Earthdata token in {token.source} expired at {expires_at.isoformat()}; "
@@ -109,12 +113,16 @@ class EarthdataSigner(BrokeredSigner):
                 f"{service} answered {answer.status} ({reason}); tried {user.source} and "
                 f"{password.source}"
             )
-        token, expires_at = document.get("access_token"), _month_first(document)
+        token = document.get("access_token")
         if answer.status != 200 or not isinstance(token, str):
             raise ServiceError(
                 f"{service} answered {answer.status} without a token", status=answer.status
             )
-        return Credential(values={"access_token": token}, expires_at=expires_at, source=user.source)
+        return Credential(
+            values={"access_token": token},
+            expires_at=month_first(document.get("expiration_date")),
+            source=user.source,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,27 +239,8 @@ def _refusal(answer: Answer, url: str, source: str) -> str:
 
 
 def _document(answer: Answer) -> dict[str, Any]:
-    return answer.document if isinstance(answer.document, dict) else {}
-
-
-def _month_first(document: dict[str, Any]) -> datetime | None:
-    """Expiry written as `11/19/2024`: the beginning of that day, to be on the safe side.
-
-    On the last day itself, whose hour is not told, the token is asked for again soon.
-    """
-    try:
-        day = datetime.strptime(f"{document.get('expiration_date')} +0000", "%m/%d/%Y %z")
-    except ValueError:
-        return None
-    return max(day.astimezone(UTC), datetime.now(UTC) + _SOON)
-
-
-def _jwt_expiry(token: str) -> datetime | None:
-    """The `exp` claim of a token that is a JWT; only to know when to ask for another."""
-    body = token.split(".")[1] if token.count(".") == 2 else ""
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except (binascii.Error, ValueError):
-        return None
-    expiry = number(claims.get("exp")) if isinstance(claims, dict) else None
-    return None if expiry is None else datetime.fromtimestamp(expiry, UTC)
+    """The answer's JSON object, or the first of several: Earthdata Login lists tokens as well."""
+    found = answer.document
+    if isinstance(found, list) and found:
+        found = found[0]
+    return found if isinstance(found, dict) else {}
