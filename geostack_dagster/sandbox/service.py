@@ -31,7 +31,7 @@ class Service:
     """One twin."""
 
     hosts: tuple[str, ...]
-    """Host globs that it answers for."""
+    """Host globs that it answers for; `host/path` where it shares a host with other services."""
     app: ASGIApp
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials of the one account that it knows, as a person would export them."""

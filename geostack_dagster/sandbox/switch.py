@@ -1,4 +1,4 @@
-"""Requests to many hosts through one application: the first host glob that fits answers."""
+"""Requests to many hosts through one application: the first address that fits answers."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -8,15 +8,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def by_host(apps: Mapping[str, ASGIApp]) -> ASGIApp:
-    """An application that passes each request on by its host; 421 where none answers."""
+    """An application that passes each request on by its address; 421 where none answers.
+
+    An address is a host glob, or `host/path` for what lies at and below a path of one host; paths
+    come before hosts, longer ones before shorter ones.
+    """
+    doors = [(*address.partition("/")[::2], app) for address, app in apps.items()]
+    doors.sort(key=lambda door: -len(door[1]))
 
     async def switch(scope: Scope, receive: Receive, send: Send) -> None:
-        host = host_of(scope)
-        for pattern, app in apps.items():
-            if fnmatchcase(host, pattern):
+        host, path = host_of(scope), f"{scope['path']}/"
+        for pattern, below, app in doors:
+            if fnmatchcase(host, pattern) and (not below or path.startswith(f"/{below}/")):
                 await app(scope, receive, send)
                 return
-        await Response(f"no twin for {host}", 421)(scope, receive, send)
+        await Response(f"no twin for {host}{scope['path']}", 421)(scope, receive, send)
 
     return switch
 

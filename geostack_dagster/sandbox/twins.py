@@ -51,7 +51,7 @@ class Twins:
         )
         services = [make(self.setting) for make in SERVICES]
         apps = {host: service.app for service in services for host in service.hosts}
-        self.hosts = tuple(apps)
+        self.hosts = tuple(dict.fromkeys(address.partition("/")[0] for address in apps))
         """Host globs that the redirector lets through; also the names on the certificate."""
         self.variables = {k: v for service in services for k, v in service.variables.items()}
         """Credentials of the account that the twins know."""
