@@ -59,6 +59,21 @@ class Enhancement:
         return np.asarray(self.enhancement / divisor)
 
 
+def unobserved(
+    shape: tuple[int, int], calibration: Calibration, target: str, *, reason: str
+) -> Enhancement:
+    """Maps of a scene of which nothing can be said, such as one under cloud."""
+    empty = np.full(shape, np.nan)
+    return Enhancement(
+        enhancement=empty,
+        uncertainty=empty,
+        sensitivity=empty,
+        calibration=calibration,
+        target=target,
+        facts={"unobserved": reason},
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
     """Settings of a hyperspectral retrieval."""

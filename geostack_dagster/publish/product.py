@@ -40,7 +40,7 @@ from geostack_dagster.storage import delete, exists, read_bytes, write_bytes
 _DIGEST_LENGTH = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A file that goes with the maps, such as outlines."""
 

@@ -54,7 +54,7 @@ def geoparquet(features: Sequence[Feature], columns: Mapping[str, str]) -> bytes
     rows = pd.DataFrame([dict(feature.properties) for feature in features], columns=list(columns))
     frame = geopandas.GeoDataFrame(
         rows.astype(dict(columns)),
-        geometry=[shape(feature.geometry) for feature in features],
+        geometry=[shape(dict(feature.geometry)) for feature in features],
         crs="OGC:CRS84",
     )
     buffer = io.BytesIO()

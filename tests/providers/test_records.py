@@ -241,9 +241,9 @@ def test_emit_bands_are_found_by_file_name_over_https(derived):
         for band in PROVIDERS["lpcloud"].collection("EMITL2BCH4ENH_002").bands.bands
     }
     assert names == {
-        "ENH": "EMIT_L2B_CH4ENH_0",
-        "UNCERT": "EMIT_L2B_CH4UNCER",
-        "SENS": "EMIT_L2B_CH4SENS_",
+        "enhancement": "EMIT_L2B_CH4ENH_0",
+        "uncertainty": "EMIT_L2B_CH4UNCER",
+        "sensitivity": "EMIT_L2B_CH4SENS_",
     }
 
 

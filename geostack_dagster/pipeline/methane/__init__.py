@@ -1,0 +1,1 @@
+"""Where a methane enhancement comes from: one module for each method, all giving `DayPlan`s."""

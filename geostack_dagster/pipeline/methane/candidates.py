@@ -1,0 +1,202 @@
+"""Plumes of one scene as rows of a table: outline, strength, and rate where it can be given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pyproj import Transformer
+
+from geostack_dagster.cube.slots import Slot
+from geostack_dagster.domain.grid import Grid
+from geostack_dagster.errors import NoDataError, UncalibratedError
+from geostack_dagster.inference.detection import Detected, detect
+from geostack_dagster.inference.enhancement import Calibration, Enhancement
+from geostack_dagster.inference.plumes import Plume, State, find_plumes, outline, scene_state
+from geostack_dagster.inference.quantify import (
+    EmissionRate,
+    QuantificationScheme,
+    Spacing,
+    quantify,
+)
+from geostack_dagster.inference.wind import WindSource
+from geostack_dagster.publish.vectors import Feature
+from geostack_dagster.stack.masks import spacing_of
+
+COLUMNS: Mapping[str, str] = {
+    "plume": "int64",
+    "day": "string",
+    "acquired": "string",
+    "state": "string",
+    "longitude": "float64",
+    "latitude": "float64",
+    "peak_ppm_m": "float64",
+    "peak_score": "float64",
+    "pixels": "int64",
+    "masked_fraction": "float64",
+    "rate_kg_h": "float64",
+    "rate_68_low_kg_h": "float64",
+    "rate_68_high_kg_h": "float64",
+    "rate_95_low_kg_h": "float64",
+    "rate_95_high_kg_h": "float64",
+    "mass_kg": "float64",
+    "mass_sigma_kg": "float64",
+    "length_m": "float64",
+    "wind_m_s": "float64",
+    "wind_sigma_m_s": "float64",
+    "wind_from_deg": "float64",
+    "wind_source": "string",
+    "scheme": "string",
+    "not_quantified": "string",
+}
+"""Columns of the plume table and their pandas dtypes; null where a plume has no value."""
+_SPREAD = 1.4826  # of a normal distribution, per median absolute deviation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Enhancement maps of one day on a grid, and how their plumes are quantified."""
+
+    slot: Slot
+    grid: Grid
+    result: Enhancement
+    scheme: QuantificationScheme
+    winds: WindSource
+
+    @cached_property
+    def observed(self) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+        """Pixels with a value."""
+        return np.isfinite(self.result.enhancement)
+
+    @cached_property
+    def detected(self) -> Detected:
+        """Labels of the whole scene."""
+        return detect(self.result.enhancement, self.result.uncertainty, self.observed)
+
+    @cached_property
+    def plumes(self) -> tuple[Plume, ...]:
+        """Candidates, in the order of their labels."""
+        return find_plumes(self.detected, self.result.enhancement, self.observed)
+
+    @property
+    def state(self) -> State:
+        """The strongest statement that the scene allows."""
+        return scene_state(self.plumes, self.observed)
+
+    @property
+    def moment(self) -> datetime:
+        """First acquisition, or noon where it is not known."""
+        noon = datetime.combine(self.slot.day, time(12), tzinfo=UTC)
+        return self.slot.acquired or noon
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """One row for each candidate; see `COLUMNS`.
+
+        Raises:
+            ConfigurationError: If the wind table has nothing for a plume's place and time.
+        """
+        return tuple(map(self._feature, self.plumes))
+
+    def _feature(self, plume: Plume) -> Feature:
+        row, column = plume.peak
+        half, cell = self.grid.resolution / 2, self.grid.resolution
+        longitude, latitude = self._degrees.transform(
+            self.grid.left + column * cell + half, self.grid.top - row * cell - half
+        )
+        values = dict.fromkeys(COLUMNS) | {
+            "plume": plume.number,
+            "day": self.slot.day.isoformat(),
+            "acquired": self.moment.isoformat(),
+            "state": plume.state.value,
+            "longitude": round(longitude, 6),
+            "latitude": round(latitude, 6),
+            "peak_ppm_m": plume.peak_ppm_m,
+            "peak_score": plume.peak_score,
+            "pixels": plume.pixels,
+            "masked_fraction": plume.masked_fraction,
+        }
+        try:
+            values |= _rate(self._quantified(plume, longitude, latitude))
+        except (UncalibratedError, NoDataError) as error:
+            values["not_quantified"] = str(error)
+        shape = outline(self.detected.labels, plume, self.grid.transform)
+        return Feature(self._placed(shape), values)
+
+    def _quantified(self, plume: Plume, longitude: float, latitude: float) -> EmissionRate:
+        dy_m, dx_m = spacing_of(self.grid)
+        return quantify(
+            self.result,
+            self.detected,
+            plume,
+            wind=self.winds.at(longitude, latitude, self.moment),
+            spacing=Spacing(dy_m=dy_m, dx_m=dx_m),
+            scheme=self.scheme,
+        )
+
+    @cached_property
+    def _degrees(self) -> Transformer:
+        return Transformer.from_crs(self.grid.crs, "OGC:CRS84", always_xy=True)
+
+    def _placed(self, shape: Mapping[str, Any]) -> dict[str, Any]:
+        """The outline in longitude and latitude."""
+        polygons = [
+            [
+                [
+                    [round(float(value), 7) for value in self._degrees.transform(x, y)]
+                    for x, y in ring
+                ]
+                for ring in polygon
+            ]
+            for polygon in shape["coordinates"]
+        ]
+        return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def enhancement_of(day: xr.Dataset, calibration: Calibration, target: str) -> Enhancement:
+    """The maps that a cube holds of one day.
+
+    The first version of EMIT's product has no uncertainty: the scatter of the map stands for it.
+    """
+    enhancement = day["enhancement"].to_numpy().astype(np.float64)
+    if "uncertainty" in day:
+        uncertainty = day["uncertainty"].to_numpy().astype(np.float64)
+    else:
+        uncertainty = np.full(enhancement.shape, _scatter(enhancement))
+    ones = np.ones(enhancement.shape)
+    return Enhancement(
+        enhancement=enhancement,
+        uncertainty=uncertainty,
+        sensitivity=day["sensitivity"].to_numpy().astype(float) if "sensitivity" in day else ones,
+        calibration=calibration,
+        target=target,
+    )
+
+
+def _scatter(values: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 1.0
+    return float(_SPREAD * np.median(np.abs(finite - np.median(finite)))) or 1.0
+
+
+def _rate(rate: EmissionRate) -> dict[str, Any]:
+    (low_68, high_68), (low_95, high_95) = rate.interval_68_kg_h, rate.interval_95_kg_h
+    return {
+        "rate_kg_h": rate.rate_kg_h,
+        "rate_68_low_kg_h": low_68,
+        "rate_68_high_kg_h": high_68,
+        "rate_95_low_kg_h": low_95,
+        "rate_95_high_kg_h": high_95,
+        "mass_kg": rate.mass_kg,
+        "mass_sigma_kg": rate.mass_sigma_kg,
+        "length_m": rate.length_m,
+        "wind_m_s": rate.wind.speed_m_s,
+        "wind_sigma_m_s": rate.wind.sigma_m_s,
+        "wind_from_deg": rate.wind.from_deg,
+        "wind_source": rate.wind.source,
+        "scheme": rate.scheme.name,
+    }
