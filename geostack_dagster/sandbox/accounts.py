@@ -10,11 +10,11 @@ from starlette.datastructures import Headers
 
 from geostack_dagster.sandbox.keyring import Keyring
 from geostack_dagster.sandbox.lifetime import Lifetime
+from geostack_dagster.sandbox.s3 import BUCKETS, Access
 from geostack_dagster.sandbox.tokens import TokenAuthority
 
 # Characters that a client must encode in a form, and must not lose in a Basic header or netrc.
 _AWKWARD = "&+%=/"
-REQUESTER_PAYS = ("sentinel-s2-l2a", "sentinel-s2-l1c", "sentinel-s1-l1c", "usgs-landsat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ class Accounts:
         self.eodata = Keyring(lifetime)
         self.eodata_pair = self.eodata.pair("eodata")
         self.amazon = Keyring(lifetime)
-        self.amazon_pair = self.amazon.pair(*REQUESTER_PAYS)
+        self.amazon_pair = self.amazon.pair(
+            *(name for name, held in BUCKETS.items() if held.access is Access.REQUESTER_PAYS)
+        )
 
 
 def _login(name: str) -> Login:

@@ -44,6 +44,12 @@ def span_of(headers: Headers, size: int) -> Span:
     return Span(start, min(stop, size), is_partial=True)
 
 
+def has_changed(headers: Headers, etag: str) -> bool:
+    """Whether the request names other versions of the object than the one with this tag."""
+    wanted = headers.get("if-match", "*")
+    return wanted != "*" and f'"{etag}"' not in wanted.split(", ")
+
+
 async def send_object(
     stored: Stored, span: Span, extra: dict[str, str], send: Send, *, is_head: bool
 ) -> None:

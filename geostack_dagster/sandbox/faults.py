@@ -54,6 +54,8 @@ class Fault:
     """A login page with 200 instead of the data."""
     expire: bool = False
     """Credentials of the request count as expired."""
+    unlicensed: bool = False
+    """The account counts as not having accepted the licence of the data."""
     page: PageFault | None = None
     hits: int = 0
     seen: int = field(default=0, repr=False)
@@ -169,6 +171,11 @@ def page_fault(scope: Scope) -> PageFault | None:
 def is_expired_by_fault(scope: Scope) -> bool:
     """Whether a rule lets the request's credentials count as expired."""
     return any(fault.expire for fault in scope.get(_SCOPE_KEY, ()))
+
+
+def is_unlicensed_by_fault(scope: Scope) -> bool:
+    """Whether a rule lets the account count as not having accepted the licence."""
+    return any(fault.unlicensed for fault in scope.get(_SCOPE_KEY, ()))
 
 
 def _matches(fault: Fault, entry: Entry) -> bool:

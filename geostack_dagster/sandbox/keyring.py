@@ -4,7 +4,9 @@ import base64
 import secrets
 import string
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from math import ceil
+from time import time
 
 from geostack_dagster.sandbox.lifetime import Lifetime
 
@@ -42,8 +44,11 @@ class Keyring:
         return self._kept("AKIA", None, frozenset(buckets), None)
 
     def minted(self, *buckets: str) -> AccessKey:
-        """New temporary keys with a session token, as a token service mints them."""
-        expires_at = datetime.now(UTC) + timedelta(seconds=self._lifetime.seconds)
+        """New temporary keys with a session token, as a token service mints them.
+
+        They expire at a whole second, as such keys do: the lifetime is rounded up.
+        """
+        expires_at = datetime.fromtimestamp(ceil(time() + self._lifetime.seconds), UTC)
         token = base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode()
         return self._kept("ASIA", token, frozenset(buckets), expires_at)
 

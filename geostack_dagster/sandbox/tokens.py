@@ -25,6 +25,7 @@ from geostack_dagster.sandbox.lifetime import Lifetime
 
 _HEADER = {"typ": "JWT", "alg": "RS256"}
 _SCHEME = "bearer "
+_ACCESS = "Bearer"
 
 
 class TokenState(StrEnum):
@@ -94,6 +95,8 @@ class TokenAuthority:
         if not header.lower().startswith(_SCHEME):
             return TokenState.ABSENT, {}
         state, claims = self.check(header[len(_SCHEME) :].strip())
+        if claims.get("typ", _ACCESS) != _ACCESS:
+            return TokenState.UNKNOWN, {}  # a refresh token opens nothing
         if state is TokenState.VALID and is_expired_by_fault(request.scope):
             return TokenState.EXPIRED, claims
         return state, claims

@@ -2,11 +2,21 @@
 
 from geostack_dagster.sandbox.service import MakeService
 from geostack_dagster.sandbox.services.amazon_s3 import amazon_s3
+from geostack_dagster.sandbox.services.copernicus_identity import copernicus_identity
+from geostack_dagster.sandbox.services.dlr_download import dlr_download
 from geostack_dagster.sandbox.services.earth_search import earth_search
+from geostack_dagster.sandbox.services.earthdata_login import earthdata_login
+from geostack_dagster.sandbox.services.eodata import eodata
+from geostack_dagster.sandbox.services.lpdaac import lpdaac
 from geostack_dagster.sandbox.services.planetary_computer import planetary_computer
 
 SERVICES: tuple[MakeService, ...] = (
     planetary_computer,
     earth_search,
     amazon_s3,
+    lpdaac,
+    eodata,
+    earthdata_login,
+    dlr_download,
+    copernicus_identity,
 )
