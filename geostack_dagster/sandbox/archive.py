@@ -20,6 +20,7 @@ from geostack_dagster.domain.item import (
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.sandbox.catalogue import Catalogue, Key
 from geostack_dagster.sandbox.cog import Window
+from geostack_dagster.sandbox.jp2 import VirtualJp2
 from geostack_dagster.sandbox.objects import (
     Document,
     Make,
@@ -27,8 +28,9 @@ from geostack_dagster.sandbox.objects import (
     TileRenderer,
     Vault,
     cog_object,
+    jp2_object,
 )
-from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
+from geostack_dagster.sandbox.pixels import JP2, UnrenderableError, is_image, layer_of
 from geostack_dagster.sandbox.places import place_of, places_of
 from geostack_dagster.sandbox.world import World
 
@@ -72,7 +74,7 @@ class Archive:
         """Keys of images that lie on a twin and have no pixels, by reason."""
         reasons: dict[str, list[str]] = {}
         for key, asset in assets(item).items():
-            if place_of(asset) is None or not _is_image(asset):
+            if place_of(asset) is None or not is_image(asset):
                 continue
             try:
                 layer_of(item, key, self._world)
@@ -84,24 +86,25 @@ class Archive:
         @cache
         def make() -> Stored | None:
             asset = assets(item)[key]
-            if not _is_image(asset):
+            if not is_image(asset):
                 return self._document(item, asset)
             try:
                 layer = layer_of(item, key, self._world)
             except (UnrenderableError, IntegrityError):
                 return None
+            name = f"{item_id(item)}|{asset['href']}"
+            if asset["type"] == JP2:
+                layout = VirtualJp2(layer.spec, layer.is_empty)
+                return jp2_object(name, layout, layer, self._renderer, _stored_at(item))
             place = place_of(asset)
             spec = layer.spec
             tile = _TILE[place.store if place else "blob"]
-            name = f"{item_id(item)}|{asset['href']}"
             return cog_object(name, spec.tiled(tile), layer, self._renderer, _stored_at(item))
 
         return make
 
     def _document(self, item: Item, asset: Asset) -> Document | None:
         media = str(asset.get("type") or "application/octet-stream")
-        if media == "image/jp2":
-            return None
         if media in ("image/jpeg", "image/png"):
             return Document(lambda: self._picture(item, media), _stored_at(item), media)
         return Document(lambda: _metadata(item, media), _stored_at(item), media)
@@ -120,10 +123,6 @@ class Archive:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG" if media == "image/jpeg" else "PNG")
         return buffer.getvalue()
-
-
-def _is_image(asset: Asset) -> bool:
-    return "tiff" in str(asset.get("type"))
 
 
 def _stored_at(item: Item) -> datetime:

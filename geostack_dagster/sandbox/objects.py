@@ -1,4 +1,4 @@
-"""What the object stores hold: virtual COGs and small documents, read by byte range."""
+"""What the object stores hold: virtual images and small documents, read by byte range."""
 
 import asyncio
 import hashlib
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from geostack_dagster.sandbox import cog
 from geostack_dagster.sandbox.cache import ByteCache
 from geostack_dagster.sandbox.cog import Level, Pixels, RasterSpec, VirtualCog, Window
+from geostack_dagster.sandbox.jp2 import TilePart, VirtualJp2
 
 _BLOCK = 512  # tiles are painted in blocks of this size, so that all tile sizes share the cache
 _WORKERS = 2
@@ -51,23 +53,20 @@ type Make = Callable[[], Stored | None]
 
 
 class TileRenderer:
-    """Encoded tiles of all COGs: rendered on worker threads, kept up to a number of bytes."""
+    """Encoded tiles of all images: rendered on worker threads, kept up to a number of bytes."""
 
     def __init__(self, cache_bytes: int) -> None:
         self._tiles = ByteCache[tuple[str, int, int], bytes](cache_bytes, len)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="tiles")
 
-    async def tile(self, name: str, level: Level, index: int, paint: cog.Painter) -> bytes:
-        """One encoded tile of the COG called `name`."""
-        key = (name, level.step, index)
+    async def tile(self, name: str, step: int, index: int, render: Callable[[], bytes]) -> bytes:
+        """One encoded tile of a decimation level of the image called `name`."""
+        key = (name, step, index)
         found = self._tiles.peek(key)
         if found is not None:
             return found
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._workers,
-            lambda: self._tiles.get(key, lambda: cog.encode(_painted(level, index, paint))),
-        )
+        return await loop.run_in_executor(self._workers, lambda: self._tiles.get(key, render))
 
     def close(self) -> None:
         """Stop the workers."""
@@ -102,10 +101,51 @@ class CogObject:
                 yield memoryview(self.layout.header)[part]
             else:
                 if part.start < level.tile_bytes:
-                    tile = await self.renderer.tile(self.name, level, index, self.paint)
+                    tile = await self.renderer.tile(
+                        self.name, level.step, index, partial(self._render, level, index)
+                    )
                     yield memoryview(tile)[part]
                 if part.stop > level.tile_bytes:
                     yield bytes(part.stop - max(part.start, level.tile_bytes))
+
+    def _render(self, level: Level, index: int) -> bytes:
+        return cog.encode(_painted(level.window(index), level.shape, self.paint))
+
+
+@dataclass(frozen=True, slots=True)
+class Jp2Object:
+    """A virtual JPEG 2000 file whose tiles a renderer paints."""
+
+    name: str
+    layout: VirtualJp2
+    paint: cog.Painter
+    renderer: TileRenderer
+    modified: datetime
+    content_type: str = "image/jp2"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.layout.size
+
+    @property
+    def etag(self) -> str:
+        """Digest of the name: the pixels are a function of it."""
+        return hashlib.md5(f"{self.name}|{self.size}".encode()).hexdigest()
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Bytes start..stop, tile-part by tile-part."""
+        for part, known, span in self.layout.pieces(start, stop):
+            if part is None or span.stop <= len(known):
+                yield memoryview(known)[span]
+            else:
+                tile = await self.renderer.tile(
+                    self.name, part.window.step, part.index, partial(self._render, part)
+                )
+                yield memoryview(tile)[span]
+
+    def _render(self, part: TilePart) -> bytes:
+        return self.layout.encode(part, _painted(part.window, self.layout.spec.shape, self.paint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +215,17 @@ def cog_object(
     return CogObject(name, VirtualCog(spec), paint, renderer, modified.astimezone(UTC))
 
 
-def _painted(level: Level, index: int, paint: cog.Painter) -> Pixels:
+def jp2_object(
+    name: str, layout: VirtualJp2, paint: cog.Painter, renderer: TileRenderer, modified: datetime
+) -> Jp2Object:
+    """A JPEG 2000 object of a layout."""
+    return Jp2Object(name, layout, paint, renderer, modified.astimezone(UTC))
+
+
+def _painted(tile: Window, shape: tuple[int, int], paint: cog.Painter) -> Pixels:
     """A tile painted block by block; what lies beyond the edge of the raster is 0."""
-    tile = level.window(index)
-    height = min(tile.height, level.shape[0] - tile.row)
-    width = min(tile.width, level.shape[1] - tile.column)
+    height = min(tile.height, shape[0] - tile.row)
+    width = min(tile.width, shape[1] - tile.column)
     whole: Pixels | None = None
     for row in range(0, height, _BLOCK):
         for column in range(0, width, _BLOCK):
@@ -198,5 +244,5 @@ def _painted(level: Level, index: int, paint: cog.Painter) -> Pixels:
                 whole = np.zeros((tile.height, tile.width, *block.shape[2:]), block.dtype)
             whole[row : row + block.shape[0], column : column + block.shape[1]] = block
     if whole is None:
-        raise ValueError(f"tile {index} lies outside its level")
+        raise ValueError(f"the tile at {tile.row}, {tile.column} lies outside its level")
     return whole

@@ -47,6 +47,7 @@ _NOISE_TABLE = 1024
 _SNR = 200.0
 _WHOLE_TILE = 0.5  # percentage of nodata below which a footprint is only rounding
 _GREATEST_DN = 65534
+JP2 = "image/jp2"
 
 
 class UnrenderableError(Exception):
@@ -96,16 +97,29 @@ class Layer:
             pixels[~inside] = 0
         return pixels
 
+    def is_empty(self, window: Window) -> bool:
+        """Whether a window lies wholly outside the footprint; nothing is painted."""
+        footprint = self.scene.footprint
+        return footprint is not None and not footprint.intersects(_box(_axes(self.spec, window)))
+
+
+def is_image(asset: Asset) -> bool:
+    """Whether an asset's media type is one that the world paints."""
+    media = str(asset.get("type"))
+    return "tiff" in media or media == JP2
+
 
 def layer_of(item: Item, key: str, world: World) -> Layer:
     """The painter of one asset.
 
     Raises:
-        UnrenderableError: If the asset is no GeoTIFF that the world can fill.
+        UnrenderableError: If the asset is no GeoTIFF or JPEG 2000 that the world can fill.
     """
     asset = assets(item)[key]
-    if "tiff" not in str(asset.get("type")):
-        raise UnrenderableError(f"media type {asset.get('type')!r} is not a GeoTIFF")
+    if not is_image(asset):
+        raise UnrenderableError(
+            f"media type {asset.get('type')!r} is neither a GeoTIFF nor JPEG 2000"
+        )
     found = _LAYER.search(basename(str(asset.get("href"))))
     name = found.group(1) if found else None
     projected = _preview_projection(item) if name == "PVI" else projection(item, asset)
@@ -274,8 +288,16 @@ def _stated_wavelength(asset: Asset) -> float | None:
     return micrometres * 1000 if micrometres is not None and micrometres < thermal else None
 
 
+def _missing(item: Item) -> float:
+    """Percentage of pixels without data."""
+    stated = properties(item)
+    counted = stated.get("statistics")  # CDSE's
+    share = counted.get("nodata") if isinstance(counted, dict) else None
+    return number(stated.get("s2:nodata_pixel_percentage", share)) or 0.0
+
+
 def _footprint(item: Item, code: _System) -> BaseGeometry | None:
-    missing = number(properties(item).get("s2:nodata_pixel_percentage")) or 0.0
+    missing = _missing(item)
     geometry = item.get("geometry")
     if missing < _WHOLE_TILE or not isinstance(geometry, dict):
         return None
@@ -295,12 +317,18 @@ def _footprint(item: Item, code: _System) -> BaseGeometry | None:
 def _inside(footprint: BaseGeometry | None, axes: Axes) -> "bool | NDArray[np.bool_]":
     if footprint is None:
         return True
-    sites = axes.sites()
-    window = shapely.box(sites.x[0], sites.y[-1], sites.x[-1], sites.y[0])
+    window = _box(axes)
     if footprint.contains(window):
         return True
     if not footprint.intersects(window):
         return False
+    sites = axes.sites()
     x, y = np.meshgrid(sites.x, sites.y)
     within: NDArray[np.bool_] = shapely.contains_xy(footprint, x, y)
     return within
+
+
+def _box(axes: Axes) -> BaseGeometry:
+    """From the centre of the first pixel to that of the last."""
+    right, bottom = axes.x0 + axes.dx * (axes.width - 1), axes.y0 + axes.dy * (axes.height - 1)
+    return shapely.box(axes.x0, bottom, right, axes.y0)
