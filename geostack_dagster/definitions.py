@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from geostack_dagster.resources.access import access_resources
 from geostack_dagster.resources.storage import Storage
 
 
@@ -17,6 +18,7 @@ def defs() -> dg.Definitions:
                 "storage": Storage(
                     root=dg.EnvVar("GEOSTACK_STORAGE"), aoi_folder=dg.EnvVar("GEOSTACK_AOIS")
                 ),
+                **access_resources(),
             },
             # Steps share one process: parallelism is threads inside a step and runs beside runs.
             executor=dg.in_process_executor,

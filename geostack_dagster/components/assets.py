@@ -16,6 +16,7 @@ from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.resources.access import keys_of, settings_of
 from geostack_dagster.resources.storage import Storage
 
 type StageFunction = Callable[[PipelineSpec, Partition, Workspace], StageReport]
@@ -120,12 +121,12 @@ def _asset(
         pool=spec.provider.slug,
         code_version=spec.code_version(stage.noun),
         description=f"{stage.description}\n\n{spec.provider.description}",
+        required_resource_keys={"storage", *keys_of(spec.provider)},
     )
-    def materialize(
-        context: dg.AssetExecutionContext, storage: Storage
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         run = stage.load()
-        workspace = storage.workspace()
+        storage: Storage = context.resources.storage
+        workspace = storage.workspace(settings_of(spec.provider, context.resources))
         reports: dict[str, StageReport] = {}
         errors: dict[str, GeostackError] = {}
         for key in context.partition_keys:

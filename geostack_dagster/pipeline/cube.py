@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from time import perf_counter
 
+from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
 from geostack_dagster.cube.store import Commit, CubeStore, WriteReport, open_store
@@ -38,7 +39,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         report = WriteReport(written=False)
     else:
         store.ensure(schema_of(spec, recipe))
-        report = _write(spec, store, recipe, commit=commit_of(partition, made_from))
+        commit = commit_of(partition, made_from)
+        report = _write(spec, store, recipe, commit=commit, settings=workspace.settings)
     days = set(recipe.days)
     slots = [one for one in store.slots(group, recipe.window) if one.day in days]
     covered = [one.coverage for one in slots if one.coverage is not None]
@@ -119,14 +121,16 @@ def commit_of(partition: Partition, made_from: str) -> Commit:
     return Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=made_from)
 
 
-def _write(spec: PipelineSpec, store: CubeStore, recipe: Recipe, *, commit: Commit) -> WriteReport:
+def _write(
+    spec: PipelineSpec, store: CubeStore, recipe: Recipe, *, commit: Commit, settings: Settings
+) -> WriteReport:
     group = spec.record.quantity
     if not recipe.items:
         return store.clear(group, recipe.window, commit)
     chunk = store.schema(group).chunk
     # Several chunks of the cube in one read: fewer, larger requests; a multiple keeps them whole.
     sizes = {"time": 1, "y": chunk[0] * 2, "x": chunk[1] * 2}
-    data = open_stack(recipe, signer=signer_for(spec.provider), chunks=sizes)
+    data = open_stack(recipe, signer=signer_for(spec.provider, settings), chunks=sizes)
     records = [_record(spec, recipe, day) for day in recipe.days]
     return store.write(group, recipe.window, data, records, commit)
 

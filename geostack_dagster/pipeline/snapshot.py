@@ -10,6 +10,7 @@ from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Pin, Workspace
+from geostack_dagster.providers.access import search_headers
 from geostack_dagster.publish.footprint_map import footprint_map
 
 
@@ -26,7 +27,10 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     pin = workspace.pinned(partition.aoi)
     url = workspace.layout.snapshot(partition)
     snapshot = take_snapshot(
-        spec.provider, query_of(spec, partition, pin), client=spec.search_client
+        spec.provider,
+        query_of(spec, partition, pin),
+        client=spec.search_client,
+        headers=search_headers(spec.provider, workspace.settings),
     )
     known = read_header(url).fingerprint if storage.exists(url) else None
     if known != snapshot.fingerprint:

@@ -32,7 +32,11 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     text = recipe.dumps().encode()
     changed = not storage.exists(url) or storage.read_bytes(url) != text
     # Before it is written: a Recipe on disk is one that was proven to open.
-    probes = probe(recipe, signer_for(spec.provider)) if changed and recipe.items else []
+    probes = (
+        probe(recipe, signer_for(spec.provider, workspace.settings))
+        if changed and recipe.items
+        else []
+    )
     if changed:
         storage.write_bytes(url, text)
     return StageReport(

@@ -1,11 +1,12 @@
 """Where a project keeps its state, and the AOIs it knows."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from geostack_dagster import storage
+from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid, choose_crs
@@ -31,6 +32,8 @@ class Workspace:
     """A storage root (folder or bucket URL) with snapshots, recipes, cubes, products and pins."""
 
     root: str
+    settings: Settings = field(default_factory=Settings)
+    """Credentials given in code or by a Dagster resource, before the environment is looked at."""
 
     @property
     def layout(self) -> Layout:

@@ -1,6 +1,6 @@
 """Opening a provider's assets: each href goes to the scheme that its provider record names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, override
 
@@ -86,6 +86,19 @@ def signer_for(provider: Provider, settings: Settings | None = None) -> Provider
     return ProviderSigner(provider.slug, settings or Settings())
 
 
+def search_headers(
+    provider: Provider, settings: Settings
+) -> Callable[[], Mapping[str, str]] | None:
+    """What gives the catalogue's authorising headers with these settings; None to leave it to it.
+
+    Nothing was given, or the catalogue is open: then the search finds its own.
+    """
+    if not settings.mark or provider.search_scheme is AuthScheme.ANONYMOUS:
+        return None
+    signer = signer_for(provider, settings)
+    return lambda: signer.sign(Href(provider.stac_url)).headers
+
+
 def asset_href(asset: Asset) -> Href:
     """Canonical href of an asset, with the storage account that a bare `abfs://` href leaves out.
 
@@ -110,4 +123,4 @@ def _account(asset: Asset) -> str | None:
     return None
 
 
-__all__ = ["ProviderSigner", "asset_href", "gdal_source", "signer_for"]
+__all__ = ["ProviderSigner", "asset_href", "gdal_source", "search_headers", "signer_for"]

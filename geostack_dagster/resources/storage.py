@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.pipeline.workspace import Workspace
 
 
@@ -17,6 +18,6 @@ class Storage(dg.ConfigurableResource["Storage"]):
     aoi_folder: str
     """Folder with one GeoJSON file for each AOI."""
 
-    def workspace(self) -> Workspace:
-        """The domain object behind the resource."""
-        return Workspace(self.root)
+    def workspace(self, settings: Settings | None = None) -> Workspace:
+        """The domain object behind the resource, with credentials that other resources gave."""
+        return Workspace(self.root, settings or Settings())
