@@ -87,7 +87,7 @@ def _handler(state: RealHosts) -> type[BaseHTTPRequestHandler]:
             )
             state.asked.append(request)
             answer = state.answer(request)
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)  # recorded answers bring their own Date
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Protocol, Self
 
 from geostack_dagster.catalog.dialect import predicate_parameters
-from geostack_dagster.domain.query import ItemQuery
+from geostack_dagster.domain.query import ItemQuery, Predicate
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.providers.provider import Provider
 
@@ -49,7 +49,7 @@ class Ask:
                 "collections": list(query.collections),
                 **_place(query),
                 **({"ids": list(query.ids)} if query.ids else {}),
-                **predicate_parameters(query.predicates, provider.filter_dialect),
+                **predicate_parameters(_stated(provider, query), provider.filter_dialect),
             },
         )
 
@@ -95,6 +95,13 @@ class Searcher(Protocol):
             ServiceError: If it is busy, broken, or answers with something else than pages.
         """
         ...
+
+
+def _stated(provider: Provider, query: ItemQuery) -> list[Predicate]:
+    """Predicates on properties that every collection asked for states: CMR drops what is silent."""
+    known = [provider.find_collection(name) for name in query.collections]
+    silent = {name for collection in known if collection for name in collection.unstated}
+    return [predicate for predicate in query.predicates if predicate.name not in silent]
 
 
 def _place(query: ItemQuery) -> dict[str, Any]:

@@ -21,12 +21,13 @@ from geostack_dagster.catalog.ask import MAX_PAGES, Ask, Page, Searcher
 from geostack_dagster.catalog.canonical import make_canonical
 from geostack_dagster.catalog.check import Rejected, Sieve
 from geostack_dagster.catalog.clients import SEARCHERS
+from geostack_dagster.catalog.dialect import can_ask
 from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import item_id, moment, properties
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.errors import ConfigurationError, ServiceError
 from geostack_dagster.providers.access import ProviderSigner
-from geostack_dagster.providers.provider import FilterDialect, Provider
+from geostack_dagster.providers.provider import Provider, SearchApi
 
 _SHARD = timedelta(days=14)
 _DAY = timedelta(days=1)  # overpasses are a day apart: cutting finer gives empty shards
@@ -60,8 +61,8 @@ def search(
     Args:
         provider: Its record says where to ask, in which dialect, and how many requests at once.
         query: What is asked. `max_items` takes the earliest.
-        client: `pystac-client` or `rustac`.
-        url: Root of the STAC API instead of the provider's.
+        client: `pystac-client` or `rustac`, for STAC APIs; CMR has earthaccess alone.
+        url: Root of the catalogue's API instead of the provider's.
         headers: Gives authorising headers instead of the provider's own `search_scheme`.
 
     Raises:
@@ -75,7 +76,7 @@ def search(
     root = url or provider.stac_url
     if headers is None and provider.search_scheme is not AuthScheme.ANONYMOUS:
         headers = _signed(provider.slug, root)
-    searcher = SEARCHERS[client](provider, root, headers)
+    searcher = _searcher(client, provider, root, headers)
     _check_collections(searcher, provider, query)
     run = _Run(searcher, query)
     answers = _answers(run, provider)
@@ -91,6 +92,14 @@ def search(
         rejected=tuple(sieve.rejected),
         warnings=(*warnings, *sieve.notes, *_ignored(sieve, provider)),
     )
+
+
+def _searcher(client: str, provider: Provider, url: str, headers: Headers | None) -> Searcher:
+    if provider.search_api is SearchApi.CMR:
+        from geostack_dagster.catalog.cmr import CmrSearcher  # brings in s3fs and botocore
+
+        return CmrSearcher(provider, url, headers)
+    return SEARCHERS[client](provider, url, headers)
 
 
 @cache  # the same function each time: connections are kept by it
@@ -254,12 +263,11 @@ def _matched(answers: list[_Answer]) -> int | None:
 
 
 def _ignored(sieve: Sieve, provider: Provider) -> list[str]:
-    if provider.filter_dialect is FilterDialect.NONE:
-        return []
     return [
         f"{count} items that came fail {predicate.name} {predicate.op} {predicate.value!r}: the "
         f"catalogue was asked ({provider.filter_dialect}) and did not apply it"
         for predicate, count in sieve.failed.items()
+        if can_ask(predicate, provider.filter_dialect)
     ]
 
 

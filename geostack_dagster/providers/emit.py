@@ -22,8 +22,8 @@ def physical(item: Item, asset: Asset, band: Band) -> Radiometry:
 
 def methane_enhancement(version: str, *, concept_id: str) -> Collection:
     """CH4ENH: enhancement, its uncertainty and sensitivity [ppm m]; the last two from V002 on."""
-    bands = {"ENH": "CH4ENH", "UNCERT": "CH4UNCERT", "SENS": "CH4SENS"}
-    kept = bands if version != "001" else {"ENH": "CH4ENH"}
+    bands = {"enhancement": "CH4ENH", "uncertainty": "CH4UNCERT", "sensitivity": "CH4SENS"}
+    kept = bands if version != "001" else {"enhancement": "CH4ENH"}
     return Collection(
         id=f"EMITL2BCH4ENH_{version}",
         title=f"EMIT L2B methane enhancement V{version}",
@@ -42,6 +42,7 @@ def methane_plumes(version: str, *, concept_id: str) -> Collection:
         bands=BandTable((_raster("PLM", "CH4PLM"),)),
         radiometry=physical,
         quantity="plume",
+        unstated=("eo:cloud_cover",),
         aliases=(concept_id, f"EMITL2BCH4PLM.v{version}"),
     )
 

@@ -20,6 +20,8 @@ class FilterDialect(StrEnum):
     QUERY = "query"
     CQL2_JSON = "cql2-json"
     CQL2_TEXT = "cql2-text"
+    CMR = "cmr"
+    """Parameters of NASA's CMR: a range of cloud cover, and nothing else that is a property."""
     NONE = "none"
 
 
@@ -72,6 +74,8 @@ class Collection:
     """What its pixels measure; the group of the cube that holds them."""
     aliases: tuple[str, ...] = ()
     """Other ids under which Items or catalogues know it, such as CMR concept ids."""
+    unstated: tuple[str, ...] = ()
+    """Properties that none of its Items states: asked for one, catalogues answer with nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
