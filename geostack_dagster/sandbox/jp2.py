@@ -93,15 +93,16 @@ class Coding:
         return np.zeros(shape, np.uint8 if self.bits <= 8 else np.uint16)
 
     def _encoded(self, pixels: Pixels) -> bytes:
-        encoded: bytes = imagecodecs.jpeg2k_encode(
-            pixels,
-            level=0,
-            codecformat="J2K",
-            reversible=True,
-            bitspersample=self.bits,
-            resolutions=self.resolutions,
+        return bytes(
+            imagecodecs.jpeg2k_encode(
+                pixels,
+                level=0,
+                codecformat="J2K",
+                reversible=True,
+                bitspersample=self.bits,
+                resolutions=self.resolutions,
+            )
         )
-        return encoded
 
 
 @dataclass(frozen=True)
