@@ -1,5 +1,7 @@
 """Land cover of the world: which covers share a pixel, from smooth fields with mixed edges."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,31 @@ _GAPS = np.float32(0.6)
 _SOIL = next(index for index, cover in enumerate(COVERS) if cover.name == "bare soil")
 _TEXTURE_CELL_M = 10.0
 _TEXTURE = np.float32(0.06)
+_PURE = 0.55
+"""Share of a cover above which a classifier is sure of it; else SCL 7, unclassified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terrain:
+    """What does not change from day to day over some places."""
+
+    shares: NDArray[np.float32]
+    """Cover shares times brightness, shape (cover, y, x)."""
+    dominant: NDArray[np.uint8]
+    """Cover that fills most of each pixel; len(COVERS) where none does."""
+
+
+def terrain(sites: Sites) -> Terrain:
+    """Land cover of some places."""
+    shares = fractions(sites)
+    most, dominant = shares[0].copy(), np.zeros(shares.shape[1:], np.uint8)
+    for index, share in enumerate(shares[1:], 1):
+        dominant[share > most] = index
+        np.maximum(most, share, out=most)
+    dominant[most < _PURE] = len(COVERS)
+    shares = thinned(shares, sites)
+    shares *= texture(sites)
+    return Terrain(shares, dominant)
 
 
 def fractions(sites: Sites) -> NDArray[np.float32]:

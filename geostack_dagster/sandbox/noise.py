@@ -30,17 +30,31 @@ def unit_of(*parts: object) -> float:
     return seed_of(*parts) / 2**63
 
 
-@lru_cache(maxsize=256)
-def table(seed: int, size: int = _TABLE) -> NDArray[np.float32]:
-    """Table of size x size random numbers in [0, 1): SplitMix64 of the seed and the position."""
+def hashed(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """SplitMix64 of the seed and each number: random bits that depend on nothing else."""
     with np.errstate(over="ignore"):
-        z = np.arange(1, size * size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z += np.uint64(seed)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
-    values = (z >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
+    return z
+
+
+@lru_cache(maxsize=256)
+def table(seed: int, size: int = _TABLE) -> NDArray[np.float32]:
+    """Table of size x size random numbers in [0, 1), by seed and position."""
+    bits = hashed(np.arange(size * size, dtype=np.uint64), seed)
+    values = (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
     return values.reshape(size, size)
+
+
+def normals(seed: int, count: int) -> NDArray[np.float32]:
+    """Standard normal random numbers, by seed and position."""
+    from scipy.special import ndtri
+
+    bits = hashed(np.arange(count, dtype=np.uint64), seed) >> np.uint64(12)
+    return np.asarray(ndtri((bits.astype(np.float64) + 0.5) / 2**52), np.float32)
 
 
 def fractal(lon: Floats, lat: Floats, level: int, seed: int) -> NDArray[np.float32]:

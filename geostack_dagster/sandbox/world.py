@@ -5,7 +5,6 @@ their shadows belong to the solar day, so all archives see the same overpass the
 is stored: any tile, window, overview or grid samples the same world, to the last bit.
 """
 
-from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import solar_day
 from geostack_dagster.domain.grid import Grid, choose_crs
-from geostack_dagster.sandbox import ground, weather
+from geostack_dagster.sandbox import weather
 from geostack_dagster.sandbox.cache import ByteCache
+from geostack_dagster.sandbox.ground import Terrain, terrain
 from geostack_dagster.sandbox.sampling import Axes, Sites, reprojected
 from geostack_dagster.sandbox.spectra import (
     COVERS,
@@ -26,8 +26,6 @@ from geostack_dagster.sandbox.spectra import (
 
 type Reflectance = NDArray[np.float32]
 
-_PURE = 0.55
-"""Share of a cover above which a classifier is sure of it; else SCL 7, unclassified."""
 _UNCLASSIFIED = 7
 _CACHE_BYTES = 256 << 20
 # Native pixel of each Sentinel-2 layer [m].
@@ -40,21 +38,11 @@ _FALSE_NORTHING_M = 10_000_000
 _NORTH, _SOUTH = "EPSG:326", "EPSG:327"
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What does not change from day to day over one window."""
-
-    shares: NDArray[np.float32]
-    """Cover shares times brightness, shape (cover, y, x)."""
-    dominant: NDArray[np.uint8]
-    """Cover that fills most of each pixel; len(COVERS) where none does."""
-
-
 class World:
     """Truth for scoring, and the source of every pixel that the twins serve."""
 
     def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
-        self._grounds = ByteCache[Axes, _Ground](cache_bytes, lambda held: held.shares.nbytes)
+        self._grounds = ByteCache[Axes, Terrain](cache_bytes, lambda held: held.shares.nbytes)
         self._skies = ByteCache[tuple[Axes, date], weather.Sky | None](
             cache_bytes // 2, lambda held: 0 if held is None else 2 * held.opacity.nbytes
         )
@@ -67,12 +55,12 @@ class World:
         """
         sites = _native(Axes.of(grid), NATIVE_M[band])
         sky = weather.sky(sites, _day(sites, moment))
-        return _mixed(sites, _ground(sites), sky, WAVELENGTHS_NM[band], moment)
+        return _mixed(sites, terrain(sites), sky, WAVELENGTHS_NM[band], moment)
 
     def scl(self, grid: Grid, moment: datetime) -> NDArray[np.uint8]:
         """Scene classes at the native 20 m pixels that hold the grid points, shape (y, x)."""
         sites = _native(Axes.of(grid), NATIVE_M["SCL"])
-        return _classes(sites, _ground(sites), weather.sky(sites, _day(sites, moment)), moment)
+        return _classes(sites, terrain(sites), weather.sky(sites, _day(sites, moment)), moment)
 
     def sample(self, axes: Axes, wavelength_nm: float, moment: datetime) -> Reflectance:
         """Reflectance at pixel centres, whatever the native pixel is; for rendering."""
@@ -88,8 +76,8 @@ class World:
         sky = self._sky(axes, moment)
         return np.zeros((axes.height, axes.width), np.float32) if sky is None else sky.opacity
 
-    def _ground(self, axes: Axes) -> _Ground:
-        return self._grounds.get(axes, lambda: _ground(axes.sites()))
+    def _ground(self, axes: Axes) -> Terrain:
+        return self._grounds.get(axes, lambda: terrain(axes.sites()))
 
     def _sky(self, axes: Axes, moment: datetime) -> weather.Sky | None:
         sites = axes.sites()
@@ -98,12 +86,12 @@ class World:
 
 
 def _mixed(
-    sites: Sites, terrain: _Ground, sky: weather.Sky | None, wavelength_nm: float, moment: datetime
+    sites: Sites, ground: Terrain, sky: weather.Sky | None, wavelength_nm: float, moment: datetime
 ) -> Reflectance:
     parts = endmembers(wavelength_nm, _day(sites, moment), south=_is_south(sites))
-    total: Reflectance = terrain.shares[0] * np.float32(parts[0])
+    total: Reflectance = ground.shares[0] * np.float32(parts[0])
     scratch = np.empty_like(total)
-    for share, part in zip(terrain.shares[1:], parts[1:], strict=True):
+    for share, part in zip(ground.shares[1:], parts[1:], strict=True):
         np.multiply(share, np.float32(part), out=scratch)
         total += scratch
     if sky is not None:
@@ -115,24 +103,12 @@ def _mixed(
 
 
 def _classes(
-    sites: Sites, terrain: _Ground, sky: weather.Sky | None, moment: datetime
+    sites: Sites, ground: Terrain, sky: weather.Sky | None, moment: datetime
 ) -> NDArray[np.uint8]:
     day, south = _day(sites, moment), _is_south(sites)
     codes = [cover.scene_class(day, south=south) for cover in COVERS]
-    bare = np.array([*codes, _UNCLASSIFIED], np.uint8)[terrain.dominant]
+    bare = np.array([*codes, _UNCLASSIFIED], np.uint8)[ground.dominant]
     return bare if sky is None else sky.classes(bare)
-
-
-def _ground(sites: Sites) -> _Ground:
-    shares = ground.fractions(sites)
-    most, dominant = shares[0].copy(), np.zeros(shares.shape[1:], np.uint8)
-    for index, share in enumerate(shares[1:], 1):
-        dominant[share > most] = index
-        np.maximum(most, share, out=most)
-    dominant[most < _PURE] = len(COVERS)
-    shares = ground.thinned(shares, sites)
-    shares *= ground.texture(sites)
-    return _Ground(shares, dominant)
 
 
 def _native(axes: Axes, pixel_m: float) -> Sites:
