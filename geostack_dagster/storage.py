@@ -52,7 +52,7 @@ _NOTHING_FOUND = re.compile(
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
 _REFUSED = re.compile(
-    r"""(?x) status\ code:\ 40[13] | PublicAccessNotPermitted | Invalid\ Access\ Key
+    r"""(?x) code:\ 40[13] | PublicAccessNotPermitted | Invalid\ Access\ Key
     | \b (?: AccessDenied | InvalidAccessKeyId | SignatureDoesNotMatch | ExpiredToken | InvalidToken
     | TokenRefreshRequired | AuthenticationFailed | AuthorizationFailure ) \b"""
 )

@@ -12,10 +12,9 @@ from typing import Any
 
 import icechunk
 
-from geostack_dagster.cube.location import Location
+from geostack_dagster.cube.location import ACCOUNT_VARIABLE, Location
 from geostack_dagster.errors import ConfigurationError
 
-_ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _VIRTUAL_HOST = "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"
 _TRUE = {"1", "true", "on", "yes", "y"}
@@ -36,9 +35,10 @@ def icechunk_storage(location: Location, options: Mapping[str, Any]) -> icechunk
             return icechunk.s3_storage(bucket=bucket, prefix=prefix, **{**_s3(), **options})
         if location.scheme == "gs":
             return icechunk.gcs_storage(bucket=bucket, prefix=prefix, **options)
-        return icechunk.azure_storage(container=bucket, prefix=prefix, **{**_azure(), **options})
+        account = {"account": location.account} if location.account else {}
+        return icechunk.azure_storage(container=bucket, prefix=prefix, **{**account, **options})
     except TypeError as error:  # names the keyword, never its value
-        advice = f"; set {_ACCOUNT}" if location.scheme == "az" else ""
+        advice = f"; set {ACCOUNT_VARIABLE}" if location.scheme == "az" else ""
         raise ConfigurationError(
             f"options of {location.scheme}://{bucket}/{prefix} do not fit: {error}{advice}"
         ) from error
@@ -47,11 +47,6 @@ def icechunk_storage(location: Location, options: Mapping[str, Any]) -> icechunk
 def _s3() -> dict[str, Any]:
     is_elsewhere = any(os.environ.get(name) for name in _ENDPOINTS)
     return {"force_path_style": is_elsewhere and not _is_true(_VIRTUAL_HOST)}
-
-
-def _azure() -> dict[str, Any]:
-    account = os.environ.get(_ACCOUNT)
-    return {"account": account} if account else {}
 
 
 def _is_true(name: str) -> bool:

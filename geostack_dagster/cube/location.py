@@ -1,5 +1,6 @@
 """Where a repository is: a URL taken apart, and the lock beside a local one."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from geostack_dagster.errors import ConfigurationError, ConflictError
 
+ACCOUNT_VARIABLE = "AZURE_STORAGE_ACCOUNT_NAME"
 _BUCKETS = ("s3", "az", "gs")
 _PATIENCE_S = 300.0  # a commit takes milliseconds; a queue of writers may take a minute
 _POLL_S = 0.005
@@ -51,6 +53,11 @@ class Location:
     def local(self) -> bool:
         """Whether it is on this machine's file system."""
         return self.scheme == "file"
+
+    @property
+    def account(self) -> str | None:
+        """Azure storage account, which the environment names and the URL does not."""
+        return os.environ.get(ACCOUNT_VARIABLE) if self.scheme == "az" else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -86,10 +86,14 @@ class ZarrBackend:
         if location.local:
             return LocalStore(Path(location.path + suffix), read_only=read_only)
         url = f"{location.scheme}://{location.bucket}/{location.path}{suffix}"
+        # obstore finds the account by itself, but then it panics when zarr asks for its repr.
+        account = {"account_name": location.account} if location.account else {}
         try:
-            return ObjectStore(obstore.store.from_url(url, **self._options), read_only=read_only)
+            store = obstore.store.from_url(url, **{**account, **self._options})
         except BaseError as error:
-            raise ConfigurationError(f"options of {url} do not fit: {error}") from error
+            said = str(error).partition("\n")[0]
+            raise ConfigurationError(f"options of {url} do not fit: {said}") from None
+        return ObjectStore(store, read_only=read_only)
 
 
 class ZarrTransaction:
