@@ -26,6 +26,7 @@ _COOKIE = "asf-urs"
 _CLIENT_ID = "ijpRZvb9qeKCK5ctsn75Tg"
 _REGION = "us-west-2"
 _SCRIPTS = re.compile("(curl|wget|aria2|python)", re.IGNORECASE)
+_ROUNDED_UP = timedelta(seconds=1)
 _LICENCE = {
     "error": "invalid_token",
     "status_code": 403,
@@ -120,10 +121,10 @@ class Egress:
         return f"{self.network}/{host}{path}?{query}"
 
     def _role(self, bucket: str) -> AccessKey:
-        """Keys that URLs are signed with, kept for half of their life."""
-        key = self._roles.get(bucket)
-        half = timedelta(seconds=self.tokens.lifetime.seconds / 2)
-        if key is None or key.expires_at is None or key.expires_at < datetime.now(UTC) + half:
+        """Keys that URLs are signed with, kept for half of a life as long as it is set now."""
+        key, life = self._roles.get(bucket), timedelta(seconds=self.tokens.lifetime.seconds)
+        left = timedelta() if key is None or key.expires_at is None else key.expires_at - _now()
+        if key is None or not life / 2 < left <= life + _ROUNDED_UP:
             key = self._roles[bucket] = self.keys.minted(bucket)
         return key
 
@@ -143,6 +144,10 @@ class Egress:
     def _is_jwt(self, request: Request) -> bool:
         """Whether the bearer names a user, rightly or not: others count as not logged in."""
         return "uid" in claims_of(request.headers["authorization"].partition(" ")[2])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _to_login(request: Request) -> Response:
