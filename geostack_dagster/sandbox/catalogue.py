@@ -22,6 +22,10 @@ _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 class BadRequestError(Exception):
     """The search cannot be understood; the message goes to the client."""
 
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -29,8 +33,11 @@ class Record:
 
     item: Item
     geometry: BaseGeometry | None
+    moment: datetime
+    """What it is sorted by."""
     start: datetime
     end: datetime
+    """What `datetime` is compared with, as in pgstac: from start_datetime to end_datetime."""
     body: bytes = field(repr=False)
     """The Item as JSON, as it is sent."""
 
@@ -38,12 +45,6 @@ class Record:
     def key(self) -> Key:
         """Collection and id."""
         return str(self.item.get("collection")), str(self.item.get("id"))
-
-    @property
-    def order(self) -> tuple[datetime, str, str]:
-        """Newest first is the reverse of this order, in pgstac and stac-server alike."""
-        collection, name = self.key
-        return self.start, name, collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ class Catalogue:
 
     def _indexed(self) -> tuple[list[Record], shapely.STRtree, list[int]]:
         if self._index is None:
-            ordered = sorted(self._records.values(), key=lambda held: held.order, reverse=True)
+            ordered = sorted(self._records.values(), key=_age, reverse=True)
             spatial = [(i, record.geometry) for i, record in enumerate(ordered) if record.geometry]
             tree = shapely.STRtree([geometry for _, geometry in spatial])
             self._index = ordered, tree, [i for i, _ in spatial]
@@ -219,10 +220,18 @@ def _sort_key(name: str) -> Callable[[Record], tuple[bool, str, float, str]]:
 def _record(item: Item) -> Record:
     stated = properties(item)
     single = parse_datetime(stated.get("datetime"))
-    start = single or parse_datetime(stated.get("start_datetime")) or _EPOCH
-    end = single or parse_datetime(stated.get("end_datetime")) or start
+    first, last = (parse_datetime(stated.get(f"{end}_datetime")) for end in ("start", "end"))
+    start = first or single or _EPOCH
+    end = last or single or start
+    if single is not None and (first is None or last is None):
+        start = end = single
     body = json.dumps(item, separators=(",", ":")).encode()
-    return Record(item, _geometry(item), start, end, body)
+    return Record(item, _geometry(item), single or start, start, end, body)
+
+
+def _age(record: Record) -> tuple[datetime, str, str]:
+    collection, name = record.key
+    return record.moment, name, collection
 
 
 def _geometry(item: Item) -> BaseGeometry | None:

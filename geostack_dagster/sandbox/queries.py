@@ -1,94 +1,97 @@
 """From a request to a `Search`: item-search parameters and the query and filter extensions."""
 
 import json
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from geostack_dagster.domain.item import Item
+from geostack_dagster.domain.item import Item, number
+from geostack_dagster.sandbox import nested
 from geostack_dagster.sandbox.catalogue import (
     BadRequestError,
     Properties,
     Search,
     area_of_bbox,
-    area_of_geometry,
     interval,
 )
+from geostack_dagster.sandbox.grammar import ANY, Grammar
 
 type Parameters = dict[str, Any]
+type Predicate = Callable[[Item], bool]
 
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "neq": operator.ne,
-    "lt": operator.lt,
-    "lte": operator.le,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "startsWith": lambda found, wanted: str(found).startswith(str(wanted)),
-    "endsWith": lambda found, wanted: str(found).endswith(str(wanted)),
-    "contains": lambda found, wanted: str(wanted) in str(found),
-    "in": lambda found, wanted: found in wanted,
-}
+_LISTS = ("collections", "ids", "bbox")
+_JSON = ("query", "intersects")
 
 
 def of_get(query: Mapping[str, str]) -> Parameters:
     """Parameters of a GET search in the form that a POST body has."""
-    parameters: Parameters = dict(query)
-    for name in ("collections", "ids"):
-        if name in query:
-            parameters[name] = [part for part in query[name].split(",") if part]
-    if "bbox" in query:
-        parameters["bbox"] = query["bbox"].split(",")
-    if "sortby" in query:
-        parameters["sortby"] = [_sort_term(term) for term in query["sortby"].split(",")]
-    if "fields" in query:
-        parts = [part for part in query["fields"].split(",") if part]
-        parameters["fields"] = {
-            "include": [part.lstrip("+ ") for part in parts if not part.startswith("-")],
-            "exclude": [part[1:] for part in parts if part.startswith("-")],
-        }
-    for name in ("query", "intersects"):
-        if name in query:
-            parameters[name] = _json(query[name], name)
+    parameters = nested.read(query)
+    for name, value in parameters.items():
+        if not isinstance(value, str):
+            continue
+        if name in _LISTS:
+            parameters[name] = [part for part in value.split(",") if part]
+        elif name in _JSON or (name == "filter" and value.lstrip().startswith("{")):
+            parameters[name] = _json(value, name)
+        elif name == "sortby":
+            parameters[name] = [_sort_term(term) for term in value.split(",")]
+        elif name == "fields":
+            parts = [part for part in value.split(",") if part]
+            parameters[name] = {
+                "include": [part.lstrip("+ ") for part in parts if not part.startswith("-")],
+                "exclude": [part[1:] for part in parts if part.startswith("-")],
+            }
     return parameters
 
 
-def search_of(parameters: Parameters, *, heeds_filter: bool) -> Search:
+def demand(parameters: Parameters, grammar: Grammar) -> None:
+    """Raise BadRequestError if a search lacks what the catalogue cannot do without."""
+    for name in grammar.required:
+        if not parameters.get(name):
+            raise BadRequestError(f"Missing required parameter {name}")
+
+
+def search_of(parameters: Parameters, grammar: Grammar) -> Search:
     """The search that the parameters ask for.
 
     Raises:
         BadRequestError: If they cannot be understood.
     """
+    for name in grammar.refused:
+        if parameters.get(name):
+            raise BadRequestError(f"Unsupported parameter {name}")
     if parameters.get("bbox") and parameters.get("intersects"):
         raise BadRequestError("Expected bbox OR intersects, not both")
     start, end = interval(parameters["datetime"]) if parameters.get("datetime") else (None, None)
-    predicates = list(_query_predicates(parameters.get("query") or {}))
-    if heeds_filter and parameters.get("filter"):
-        predicates.append(_cql2(parameters["filter"]))
     bounds = {} if start is None or end is None else {"start": start, "end": end}
+    collections = parameters.get("collections") or ()
     return Search(
-        collections=tuple(parameters.get("collections") or ()),
+        collections=tuple(known for name in collections for known in grammar.ids_of(name)),
         ids=tuple(parameters.get("ids") or ()),
-        area=_area(parameters),
-        predicates=tuple(predicates),
-        sortby=_sort_terms(parameters.get("sortby") or []),
+        area=_area(parameters, grammar),
+        predicates=(*_query(parameters, grammar), *_filter(parameters, grammar)),
+        sortby=_sort_terms(parameters.get("sortby") or [], grammar),
         **bounds,
     )
 
 
-def limit_of(parameters: Parameters, default: int, greatest: int) -> int:
+def limit_of(parameters: Parameters, grammar: Grammar) -> int:
     """Items in a page.
 
     Raises:
-        BadRequestError: If it is not a positive number.
+        BadRequestError: If it is not a positive number, or too large for an archive that minds.
     """
     try:
-        limit = int(parameters.get("limit", default))
+        limit = int(parameters.get("limit") or grammar.page)
+        if "limit" in parameters:
+            limit = int(parameters["limit"])
     except (TypeError, ValueError) as error:
         raise BadRequestError(f"limit {parameters['limit']!r} is not a number") from error
     if limit < 1:
         raise BadRequestError(f"limit must be at least 1, not {limit}")
-    return min(limit, greatest)
+    if grammar.refused_page is not None and limit > grammar.refused_page[0]:
+        _, status, text = grammar.refused_page
+        raise BadRequestError(text, status)
+    return min(limit, grammar.largest_page)
 
 
 def selected(item: Item, fields: object) -> Item:
@@ -112,28 +115,27 @@ def selected(item: Item, fields: object) -> Item:
     return kept
 
 
-def _area(parameters: Parameters) -> Any:
+def _area(parameters: Parameters, grammar: Grammar) -> Any:
     if parameters.get("bbox"):
         return area_of_bbox(parameters["bbox"])
     if parameters.get("intersects"):
-        return area_of_geometry(parameters["intersects"])
+        return grammar.area(parameters["intersects"])
     return None
 
 
-def _query_predicates(query: Mapping[str, Any]) -> list[Callable[[Item], bool]]:
-    predicates = []
-    for name, terms in query.items():
+def _query(parameters: Parameters, grammar: Grammar) -> Iterator[Predicate]:
+    for name, terms in (parameters.get("query") or {}).items():
+        if name not in grammar.query:
+            continue
         comparisons = terms if isinstance(terms, Mapping) else {"eq": terms}
         for op, wanted in comparisons.items():
-            if op not in _COMPARISONS:
+            if op in grammar.comparisons:
+                yield _comparison(name, grammar.comparisons[op], wanted)
+            elif not grammar.ignores_operators:
                 raise BadRequestError(f"unknown operator {op!r} in query of {name!r}")
-            predicates.append(_comparison(name, op, wanted))
-    return predicates
 
 
-def _comparison(name: str, op: str, wanted: object) -> Callable[[Item], bool]:
-    compare = _COMPARISONS[op]
-
+def _comparison(name: str, compare: Callable[[Any, Any], bool], wanted: object) -> Predicate:
     def admits(item: Item) -> bool:
         found = Properties(item)[name]
         try:
@@ -144,7 +146,20 @@ def _comparison(name: str, op: str, wanted: object) -> Callable[[Item], bool]:
     return admits
 
 
-def _cql2(expression: object) -> Callable[[Item], bool]:
+def _filter(parameters: Parameters, grammar: Grammar) -> Iterator[Predicate]:
+    expression = parameters.get("filter")
+    if not expression or not grammar.langs:
+        return
+    by_kind = "cql2-text" if isinstance(expression, str) else "cql2-json"
+    lang = parameters.get("filter-lang") or by_kind
+    if lang not in grammar.langs:
+        raise BadRequestError(
+            f"filter-lang {lang!r} is not supported, only {', '.join(grammar.langs)}"
+        )
+    yield _cql2(expression, grammar)
+
+
+def _cql2(expression: object, grammar: Grammar) -> Predicate:
     import cql2
 
     try:
@@ -155,10 +170,17 @@ def _cql2(expression: object) -> Callable[[Item], bool]:
         parsed.validate()
     except (cql2.ParseError, cql2.ValidationError) as error:
         raise BadRequestError(f"filter is not CQL2: {error}") from error
+    tree = parsed.to_json()
+    for op, name in _used(tree):
+        if op not in grammar.operators:
+            raise BadRequestError(f"Unsupported filter operator '{op}'")
+        if name is not None and name not in grammar.filter:
+            raise BadRequestError(f"Querying on property '{name}' is not supported")
+    numeric = _compared_with_numbers(tree) if grammar.reads_numbers else frozenset()
 
     def admits(item: Item) -> bool:
         try:  # an expression over a property that is absent stays unreduced: null, as in SQL
-            reduced: object = parsed.reduce(dict(item)).to_json()
+            reduced: object = parsed.reduce(_with_numbers(item, numeric)).to_json()
         except TypeError:  # an Item whose id is a number, and the like
             return False
         return reduced is True
@@ -166,9 +188,46 @@ def _cql2(expression: object) -> Callable[[Item], bool]:
     return admits
 
 
-def _sort_terms(terms: list[Any]) -> tuple[tuple[str, bool], ...]:
+def _used(tree: Any) -> Iterator[tuple[str, str | None]]:
+    """Operators of an expression with the properties they are applied to."""
+    if not isinstance(tree, Mapping) or "op" not in tree:
+        return
+    arguments = tree.get("args") or []
+    names = [one["property"] for one in arguments if isinstance(one, Mapping) and "property" in one]
+    yield from ((str(tree["op"]), name) for name in (names or [None]))
+    for argument in arguments:
+        yield from _used(argument)
+
+
+def _compared_with_numbers(tree: Any) -> frozenset[str]:
+    if not isinstance(tree, Mapping):
+        return frozenset()
+    arguments = tree.get("args") or []
+    has_number = any(isinstance(one, int | float) for one in arguments)
+    names = {
+        one["property"]
+        for one in arguments
+        if has_number and isinstance(one, Mapping) and "property" in one
+    }
+    return frozenset(names).union(*map(_compared_with_numbers, arguments))
+
+
+def _with_numbers(item: Item, names: frozenset[str]) -> dict[str, Any]:
+    """The Item with some of its properties read as numbers."""
+    stated = item.get("properties")
+    if not names or not isinstance(stated, Mapping):
+        return dict(item)
+    numbers = {name: number(stated[name]) for name in names if isinstance(stated.get(name), str)}
+    return {**item, "properties": {**stated, **numbers}}
+
+
+def _sort_terms(terms: list[Any], grammar: Grammar) -> tuple[tuple[str, bool], ...]:
     parsed = [_sort_term(term) if isinstance(term, str) else term for term in terms]
-    return tuple((term["field"], term.get("direction", "asc") == "desc") for term in parsed)
+    found = [(str(term["field"]), term.get("direction", "asc") == "desc") for term in parsed]
+    for name, _ in found:
+        if grammar.sort is not ANY and name.removeprefix("properties.") not in grammar.sort:
+            raise BadRequestError(f"Invalid sort field(s): {name}")
+    return tuple(found)
 
 
 def _sort_term(term: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from geostack_dagster.sandbox import Sandbox
+from geostack_dagster.sandbox.grammar import Grammar
 from geostack_dagster.sandbox.places import place_of
 from geostack_dagster.sandbox.queries import search_of
 from geostack_dagster.sandbox.twins import Twins
@@ -104,7 +105,7 @@ def test_mutilated_items_stop_neither_the_loader_nor_a_search(shared_fixtures, t
     }
     for slug in ("planetary_computer", "earth_search"):
         catalogue = twins.setting.archives[slug].catalogue
-        found = catalogue.search(search_of(everywhere, heeds_filter=True))
+        found = catalogue.search(search_of(everywhere, Grammar()))
         assert len(found) > 16
 
 

@@ -1,0 +1,10 @@
+"""Prefixes of the conformance classes that catalogues declare."""
+
+STAC = "https://api.stacspec.org/v1.0.0"
+STAC_RC1 = "https://api.stacspec.org/v1.0.0-rc.1"
+STAC_RC2 = "https://api.stacspec.org/v1.0.0-rc.2"
+OGC = "http://www.opengis.net/spec"
+FEATURES = f"{OGC}/ogcapi-features-1/1.0/conf"
+FILTER = f"{OGC}/ogcapi-features-3/1.0"
+CQL2 = f"{OGC}/cql2/1.0"
+QUERYABLES = f"{OGC.replace('/spec', '')}/def/rel/ogc/1.0/queryables"
