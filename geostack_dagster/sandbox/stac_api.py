@@ -106,26 +106,24 @@ class StacTwin:
         return self._json({"collections": documents, "links": [self._dialect.root]})
 
     async def _collection(self, request: Request) -> Response:
-        name = self._known(request.path_params["collection"])
+        asked = request.path_params["collection"]
+        name = self._known(asked)
         if name is None:
-            return self._missing(
-                f"No collection with id '{request.path_params['collection']}' found!"
-            )
+            return self._missing(asked)
         return self._json(self._collection_document(name))
 
     async def _item(self, request: Request) -> Response:
         collection, name = request.path_params["collection"], request.path_params["item"]
         record = self._catalogue.get(self._known(collection) or collection, name)
         if record is None:
-            return self._missing(f"Item {name} in Collection {collection} does not exist.")
+            return self._missing(collection, name)
         return Response(record.body, media_type=self._dialect.geojson_type)
 
     async def _items(self, request: Request) -> Response:
-        name = self._known(request.path_params["collection"])
+        asked = request.path_params["collection"]
+        name = self._known(asked)
         if name is None:
-            return self._missing(
-                f"No collection with id '{request.path_params['collection']}' found!"
-            )
+            return self._missing(asked)
         parameters = queries.of_get(request.query_params) | {"collections": [name]}
         return self._found(request, parameters, dict(request.query_params))
 
@@ -206,12 +204,12 @@ class StacTwin:
     def _error(self, status: int, kind: str, description: str) -> Response:
         return self._json(self._dialect.errors(status, kind, description), status)
 
-    def _missing(self, description: str) -> Response:
+    def _missing(self, collection: str, item: str | None = None) -> Response:
         dialect = self._dialect
-        return self._error(404, dialect.not_found, "Not Found" if dialect.hides else description)
+        return self._error(404, dialect.not_found, dialect.missing(collection, item))
 
     async def _unknown_path(self, request: Request, error: Exception) -> Response:
-        return self._missing("Not Found")
+        return self._error(404, self._dialect.not_found, "Not Found")
 
 
 def _decoded(body: bytes) -> Parameters:

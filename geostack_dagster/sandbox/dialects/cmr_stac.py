@@ -99,6 +99,12 @@ def _error(status: int, kind: str, text: str) -> Any:
     return {"errors": [_BROKEN if status >= 500 else text]}
 
 
+def _missing(collection: str, item: str | None) -> str:
+    if item is None:
+        return f"Collection with ID [{collection}] in provider [{PROVIDER}] not found."
+    return f"Could not find item with ID [{item}] in collection [{collection}]"
+
+
 def _age(record: Record) -> Any:
     """CMR's own order: provider, start, number of the granule."""
     return record.moment, record.key
@@ -192,6 +198,7 @@ CMR_STAC = Dialect(
     counts=_counts,
     landing=_landing,
     errors=_error,
+    missing=_missing,
     json_type="application/json; charset=utf-8",
     geojson_type="application/geo+json; charset=utf-8",
     root_href=STAC_ROOT,

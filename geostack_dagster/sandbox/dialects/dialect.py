@@ -33,6 +33,13 @@ def coded(status: int, kind: str, text: str) -> Any:
     return {"code": kind, "description": text}
 
 
+def missing(collection: str, item: str | None) -> str:
+    """Words of stac-fastapi."""
+    if item is None:
+        return f"No collection with id '{collection}' found!"
+    return f"Item {item} in Collection {collection} does not exist."
+
+
 def uncounted(page: Page, ask: Ask) -> dict[str, Any]:
     """A page that says nothing about counts."""
     return {}
@@ -65,8 +72,8 @@ class Dialect:
     errors: Errors = coded
     not_found: str = "NotFound"
     """Kind of a 404."""
-    hides: bool = False
-    """Whether a 404 does not say what is missing."""
+    missing: Callable[[str, str | None], str] = missing
+    """What a 404 says about a collection, or an Item of it."""
     json_type: str = "application/json"
     geojson_type: str = "application/geo+json"
     max_body: int | None = None

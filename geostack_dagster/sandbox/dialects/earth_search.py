@@ -58,7 +58,7 @@ EARTH_SEARCH = Dialect(
     frame=_framed,
     counts=_counts,
     landing=_landing,
-    hides=True,
+    missing=lambda collection, item: "Not Found",
     json_type="application/json; charset=utf-8",
     geojson_type="application/geo+json; charset=utf-8",
     max_body=6 << 20,  # API Gateway in front of Lambda: large pages answer 502
