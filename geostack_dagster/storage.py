@@ -26,18 +26,21 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from filelock import FileLock, Timeout
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
 from geostack_dagster.domain.hrefs import basename, canonical, redact
 from geostack_dagster.errors import (
     ConfigurationError,
+    ConflictError,
     GeostackError,
     MissingCredentialError,
     RejectedCredentialError,
     ServiceError,
 )
 
+_SWAP_PATIENCE_S = 60.0  # a swap takes milliseconds
 _AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary keys)"
 _AZURE = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY (or AZURE_STORAGE_SAS_TOKEN)"
 _VARIABLES = {
@@ -108,6 +111,30 @@ def read_bytes(url: str) -> bytes:
         return bytes(obstore.get(store, name).bytes())
 
 
+def swap_bytes(url: str, content: bytes, *, expected: bytes | None) -> None:
+    """Write a whole file if it still holds what is expected; None: if there is none yet.
+
+    A file system has no conditional writes: there a lock beside the file stands in for them. Object
+    stores have them, and need no lock.
+
+    Raises:
+        ConflictError: If it holds something else: read it again and decide anew.
+        ConfigurationError: If the scheme has neither locks nor conditional writes.
+        CredentialError: If the object store's credential is missing or refused.
+        ServiceError: If the object store does not answer.
+    """
+    local = local_path(url)
+    if local is not None:
+        _swap_file(local, content, expected)
+    elif _is_object_store(url):
+        _swap_object(url, content, expected)
+    else:
+        raise ConfigurationError(
+            f"{canonical(url)} cannot be changed safely by several writers; use a path or one of "
+            f"{', '.join(_VARIABLES)}"
+        )
+
+
 def exists(url: str) -> bool:
     """Whether there is a file. Raises as `read_bytes` does, except for a missing one."""
     local = local_path(url)
@@ -149,6 +176,33 @@ def local_path(url: str) -> Path | None:
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     return Path(url) if parts.scheme == "" else None
+
+
+def _swap_file(path: Path, content: bytes, expected: bytes | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{path}.lock", timeout=_SWAP_PATIENCE_S, poll_interval=0.005):
+            if (path.read_bytes() if path.is_file() else None) != expected:
+                raise ConflictError(f"{path} was changed by another writer")
+            write_bytes(str(path), content)
+    except Timeout as error:
+        raise ConflictError(f"other writers of {path} kept its lock; retry later") from error
+
+
+def _swap_object(url: str, content: bytes, expected: bytes | None) -> None:
+    changed = ConflictError(f"{canonical(url)} was changed by another writer")
+    store, name = _opened(url)
+    with _translated(url):
+        try:
+            if expected is None:
+                obstore.put(store, name, content, mode="create")
+                return
+            found = obstore.get(store, name)
+            if bytes(found.bytes()) != expected:
+                raise changed
+            obstore.put(store, name, content, mode={"e_tag": found.meta["e_tag"]})
+        except (AlreadyExistsError, FileNotFoundError, NotFoundError, PreconditionError):
+            raise changed from None
 
 
 def _is_object_store(url: str) -> bool:

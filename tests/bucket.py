@@ -1,5 +1,7 @@
-"""An S3 bucket on loopback, just enough for whole objects."""
+"""An S3 bucket on loopback, just enough for whole objects and conditional writes."""
 
+import hashlib
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -10,6 +12,7 @@ class Bucket(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
         self.refuse = False
+        self.writing = threading.Lock()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -19,7 +22,7 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes = b"") -> None:
         self.send_response(403 if self.server.refuse else status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"1"')
+        self.send_header("ETag", self.etag())
         self.send_header("Last-Modified", "Mon, 03 Jun 2024 10:00:00 GMT")
         self.end_headers()
         if self.command != "HEAD":
@@ -28,11 +31,20 @@ class _Handler(BaseHTTPRequestHandler):
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
 
+    def etag(self) -> str:
+        there = self.server.objects.get(self.path)
+        return f'"{hashlib.md5(there or b"", usedforsecurity=False).hexdigest()}"'
+
     def do_PUT(self) -> None:
         body = self.body()
-        if not self.server.refuse:
-            self.server.objects[self.path] = body
-        self.answer(200)
+        with self.server.writing:  # conditions are checked and writes made in one go
+            exists = self.headers["If-None-Match"] == "*" and self.path in self.server.objects
+            if exists or self.headers["If-Match"] not in (None, self.etag()):
+                self.answer(412)
+                return
+            if not self.server.refuse:
+                self.server.objects[self.path] = body
+            self.answer(200)
 
     def do_GET(self) -> None:  # and HEAD
         there = self.path in self.server.objects

@@ -1,13 +1,14 @@
 """Files appear whole, on disk, through fsspec and in a bucket; failures leave what was there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 
-from geostack_dagster.errors import RejectedCredentialError
-from geostack_dagster.storage import delete, exists, read_bytes, staged, write_bytes
+from geostack_dagster.errors import ConfigurationError, ConflictError, RejectedCredentialError
+from geostack_dagster.storage import delete, exists, read_bytes, staged, swap_bytes, write_bytes
 
 
 def write_half(url: str) -> None:
@@ -65,3 +66,42 @@ def test_a_refused_credential_is_named_without_its_value(bucket: Any) -> None:
     assert "never shown" not in str(caught.value)
     with pytest.raises(RejectedCredentialError):
         read_bytes("s3://bucket/a.txt")
+
+
+@pytest.mark.parametrize("folder", ["path", "s3"], indirect=True)
+def test_a_swap_writes_only_over_what_was_expected(folder: str) -> None:
+    url = f"{folder}/state.json"
+    with pytest.raises(ConflictError):
+        swap_bytes(url, b"1", expected=b"something")
+    swap_bytes(url, b"1", expected=None)
+    with pytest.raises(ConflictError):
+        swap_bytes(url, b"2", expected=None)
+    with pytest.raises(ConflictError):
+        swap_bytes(url, b"2", expected=b"0")
+    assert read_bytes(url) == b"1"
+    swap_bytes(url, b"2", expected=b"1")
+    assert read_bytes(url) == b"2"
+
+
+@pytest.mark.parametrize("folder", ["path", "s3"], indirect=True)
+def test_no_swap_among_many_is_lost(folder: str) -> None:
+    url = f"{folder}/counter"
+    swap_bytes(url, b"0", expected=None)
+
+    def count(_: int) -> None:
+        while True:
+            now = read_bytes(url)
+            try:
+                swap_bytes(url, str(int(now) + 1).encode(), expected=now)
+            except ConflictError:
+                continue
+            return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(40)))
+    assert read_bytes(url) == b"40"
+
+
+def test_a_scheme_without_safe_swaps_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be changed safely"):
+        swap_bytes("memory://a/b", b"1", expected=None)
