@@ -50,6 +50,10 @@ class MissingCredentialError(CredentialError):
     """
 
 
+LICENCE = "licence of this data was not accepted"
+"""Words of a `RejectedCredentialError` that a click on the archive's site remedies."""
+
+
 class RejectedCredentialError(CredentialError):
     """A credential was presented and the provider refused it; names its source, not its value."""
 

@@ -40,15 +40,16 @@ class BasicSigner(BrokeredSigner):
         host = self.scope(href)
         found = self.settings.login(host, user=self.user_variable, password=self.password_variable)
         if found is None:
+            absent = self.settings.absent(self.user_variable, self.password_variable)
             raise MissingCredentialError(
-                f"{host} asks for a login: set {self.user_variable} and {self.password_variable}, "
-                f"or add the host to your netrc file. {self.registration}"
+                f"{host} asks for a login: set {absent}, or add the host to your netrc file. "
+                f"{self.registration}"
             )
         user, password = found
         return Credential(
             values={"username": user.value, "password": password.value},
             expires_at=None,
-            source=user.source,
+            source=" and ".join(dict.fromkeys((user.source, password.source))),
         )
 
     @override

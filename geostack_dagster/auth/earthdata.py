@@ -24,6 +24,7 @@ from geostack_dagster.auth.signer import Credential, SignedRequest
 from geostack_dagster.domain.hrefs import Href, SignedHref, canonical, locate
 from geostack_dagster.domain.item import parse_datetime
 from geostack_dagster.errors import (
+    LICENCE,
     ConfigurationError,
     MissingCredentialError,
     RejectedCredentialError,
@@ -91,8 +92,9 @@ class EarthdataSigner(BrokeredSigner):
         host = locate(self.login_url).host
         found = self.settings.login(host, user=_USER, password=_PASSWORD)
         if found is None:
+            absent = self.settings.absent(_USER, _PASSWORD)
             raise MissingCredentialError(
-                f"Earthdata asks for a login: set {_TOKEN}, or {_USER} and {_PASSWORD}, or add "
+                f"Earthdata asks for a login: set {absent}, or {_TOKEN}, or add "
                 f"{host} to your netrc file. {_REGISTRATION}"
             )
         user, password = found
@@ -231,7 +233,7 @@ def _refusal(answer: Answer, url: str, source: str) -> str:
     text = json.dumps(_document(answer)).lower()
     if "eula" in text:
         link = _document(answer).get("resolution_url") or "your Earthdata profile"
-        return f"{url}: the licence of this data was not accepted yet; accept it at {link}"
+        return f"{url}: the {LICENCE} yet; accept it at {link}"
     return (
         f"{url} answered {answer.status} and no S3 keys; tried {source}. A redirect or a login "
         "page means that the token has expired or was revoked"

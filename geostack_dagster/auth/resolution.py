@@ -61,6 +61,10 @@ class Settings:
                 return found
         return None
 
+    def absent(self, *names: str) -> str:
+        """Those of the variables that are nowhere, for a message: `A and B`."""
+        return " and ".join(name for name in names if self.find(name) is None)
+
     @property
     def mark(self) -> str:
         """Empty if nothing was given, else a text that differs with what was given.

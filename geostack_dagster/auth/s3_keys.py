@@ -46,14 +46,14 @@ class S3KeysSigner(BrokeredSigner):
         key_id = self.settings.find(self.id_variable)
         secret = self.settings.find(self.secret_variable)
         if key_id is None or secret is None:
+            absent = self.settings.absent(self.id_variable, self.secret_variable)
             raise MissingCredentialError(
-                f"{self.endpoint} asks for S3 keys: set {self.id_variable} and "
-                f"{self.secret_variable}. {self.registration}"
+                f"{self.endpoint} asks for S3 keys: set {absent}. {self.registration}"
             )
         return Credential(
             values={"access_key_id": key_id.value, "secret_access_key": secret.value},
             expires_at=None,
-            source=key_id.source,
+            source=f"{key_id.source} and {secret.source}",
         )
 
     @override

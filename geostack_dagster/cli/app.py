@@ -157,6 +157,24 @@ def explain(
         explanation.show_explanation(explained)
 
 
+@app.command()
+@guarded
+def doctor(
+    providers: Annotated[
+        list[str] | None, typer.Argument(help="Provider slugs; all if none is given.")
+    ] = None,
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check what stands between this machine and each archive; exits with 1 on any failure."""
+    from geostack_dagster.cli import checkup
+
+    findings = checkup.run(providers or [], as_table=not as_json)
+    if as_json:
+        _print_json([finding.to_json() for finding in findings])
+    raise typer.Exit(1 if checkup.is_ill(findings) else 0)
+
+
 @aoi_app.command("add")
 @guarded
 def aoi_add(

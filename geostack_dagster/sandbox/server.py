@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from geostack_dagster.sandbox import tls
+from geostack_dagster.sandbox.clock import dated
 from geostack_dagster.sandbox.control_api import ControlApi
 from geostack_dagster.sandbox.redirector import Redirector
 from geostack_dagster.sandbox.twins import Twins
@@ -36,7 +37,7 @@ async def serve(settings: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="geostack-sandbox-") as folder:
         certificates = tls.issue(twins.hosts, Path(folder))
         async with contextlib.AsyncExitStack() as stack:
-            secure = await _listen(stack, twins.gate, certificates)
+            secure = await _listen(stack, dated(twins.gate), certificates)
             control = await _listen(stack, ControlApi(twins).app(), None)
             redirector = Redirector(twins.hosts, secure, twins.gate.refused)
             proxy = await redirector.start()

@@ -6,13 +6,16 @@ with status 200. The code in the body is looked at, not only the status.
 """
 
 import email.utils
+import json
 import re
 import time
 from enum import Enum, auto
+from http import HTTPStatus
 
 from geostack_dagster.auth.signer import Credential
 from geostack_dagster.domain.hrefs import Href, basename, locate
 from geostack_dagster.errors import (
+    LICENCE,
     AssetError,
     CredentialError,
     GeostackError,
@@ -114,11 +117,27 @@ def refused(
             f"{where}, which was read without a credential. Configure the provider's credential; "
             "an open bucket that forbids listing also answers so where no such object exists"
         )
+    link = _licence(reply)
+    if link is not None:
+        return RejectedCredentialError(f"{where}: the {LICENCE} yet; accept it at {link}")
     source = "its credential" if credential is None else f"the credential from {credential.source}"
     return RejectedCredentialError(
         f"{where}, asked with {source} for {scope}. Check that the account may read this "
         "collection and has accepted its licence, and that the clock is right"
     )
+
+
+def _licence(reply: Reply) -> str | None:
+    """Where to accept the licence that Earthdata's JSON refusal is about; None for any other."""
+    if reply.status != HTTPStatus.FORBIDDEN:
+        return None
+    try:
+        document = json.loads(bytes(reply.data[:_PAGE_BYTES]))
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or "eula" not in json.dumps(document).lower():
+        return None
+    return str(document.get("resolution_url") or "your Earthdata profile")
 
 
 def failed(href: Href, reply: Reply) -> GeostackError:
