@@ -1,8 +1,9 @@
 """Virtual Cloud-Optimised GeoTIFFs: every byte is computed when it is asked for.
 
-A tile is Deflate with predictor 2 whose zlib stream consists of *stored* blocks, so its length
-depends on nothing but the tile's shape. All offsets are known without rendering a pixel, a full
-10980 x 10980 scene needs no disk, and readers still run real inflate and predictor code.
+A tile is Deflate with predictor 2 (3 for floats) whose zlib stream consists of *stored* blocks,
+so its length depends on nothing but the tile's shape. All offsets are known without rendering a
+pixel, a full 10980 x 10980 scene needs no disk, and readers still run real inflate and predictor
+code.
 """
 
 import struct
@@ -15,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-type Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+type Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16] | NDArray[np.float32]
 
 _STORED_LIMIT = 65535  # bytes of one stored Deflate block
 _OVERVIEWS_BELOW = 512  # a level this small needs no further overview
@@ -26,6 +27,7 @@ _TILES_FROM = 64 << 10  # a reader that fetches the head of the file must not ca
 
 # TIFF field types: code and struct letter.
 _SHORT, _LONG, _DOUBLE, _ASCII = (3, "H"), (4, "I"), (12, "d"), (2, "s")
+_SAMPLE_FORMAT = {"u": 1, "i": 2, "f": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Window:
     column: int
     height: int
     width: int
+    sample: int | None = None
+    """The one band that is wanted of a raster with planes; None for all that there are."""
 
 
 class Painter(Protocol):
@@ -64,8 +68,10 @@ class RasterSpec:
     shape: tuple[int, int]
     dtype: str = "uint16"
     samples: int = 1
+    has_planes: bool = False
+    """Whether each band has tiles of its own (PlanarConfiguration 2)."""
     tile: int = 512
-    nodata: int | None = 0
+    nodata: float | None = 0
 
     def tiled(self, tile: int) -> "RasterSpec":
         """The same raster in tiles of another size."""
@@ -74,7 +80,17 @@ class RasterSpec:
     @property
     def tile_bytes(self) -> int:
         """Bytes of one decoded tile."""
-        return self.tile * self.tile * self.samples * np.dtype(self.dtype).itemsize
+        return self.tile * self.tile * self.tile_samples * np.dtype(self.dtype).itemsize
+
+    @property
+    def tile_samples(self) -> int:
+        """Bands that one tile holds."""
+        return 1 if self.has_planes else self.samples
+
+    @property
+    def planes(self) -> int:
+        """Images that are stored one after the other."""
+        return self.samples if self.has_planes else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,8 @@ class Level:
     """Offset of its first tile in the file."""
     tile_bytes: int
     """Length of an encoded tile."""
+    planes: int | None = None
+    """Bands that have tiles of their own; None where a tile holds them all."""
 
     @property
     def stride(self) -> int:
@@ -102,17 +120,23 @@ class Level:
     @property
     def tiles(self) -> int:
         """Tiles in all."""
+        return self._tiles_of_plane * (self.planes or 1)
+
+    @property
+    def _tiles_of_plane(self) -> int:
         return self.across * -(-self.shape[0] // self.tile)
 
     def window(self, index: int) -> Window:
         """Pixels of one tile."""
-        row, column = divmod(index, self.across)
+        plane, within = divmod(index, self._tiles_of_plane)
+        row, column = divmod(within, self.across)
         return Window(
             step=self.step,
             row=row * self.tile,
             column=column * self.tile,
             height=self.tile,
             width=self.tile,
+            sample=None if self.planes is None else plane,
         )
 
 
@@ -132,7 +156,7 @@ class VirtualCog:
         levels: list[Level] = []
         start = self._header_size(steps)
         for step in reversed(steps):
-            level = Level(step, self._shape(step), self.spec.tile, start, encoded)
+            level = self._level(step, start, encoded)
             start += level.tiles * level.stride
             levels.append(level)
         return tuple(reversed(levels))
@@ -147,7 +171,7 @@ class VirtualCog:
     def header(self) -> bytes:
         """Everything before the first tile: directories, then padding."""
         head = b"II*\0" + struct.pack("<I", 8) + self._directories(list(self.levels))
-        return head.ljust(_TILES_FROM, b"\0")
+        return head.ljust(self._header_size([level.step for level in self.levels]), b"\0")
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[Level | None, int, slice]]:
         """Parts that make up bytes start..stop: level (None: header), tile number, slice of it.
@@ -171,8 +195,13 @@ class VirtualCog:
         return -(-height // step), -(-width // step)
 
     def _header_size(self, steps: list[int]) -> int:
-        draft = [Level(step, self._shape(step), self.spec.tile, 0, 0) for step in steps]
-        return max(8 + len(self._directories(draft)), _TILES_FROM)
+        draft = [self._level(step, 0, 0) for step in steps]
+        needed = max(8 + len(self._directories(draft)), _TILES_FROM)
+        return -(-needed // _ALIGNMENT) * _ALIGNMENT
+
+    def _level(self, step: int, start: int, encoded: int) -> Level:
+        planes = self.spec.planes if self.spec.has_planes else None
+        return Level(step, self._shape(step), self.spec.tile, start, encoded, planes)
 
     def _directories(self, levels: list[Level]) -> bytes:
         parts: list[bytes] = []
@@ -185,29 +214,31 @@ class VirtualCog:
 
     def _tags(self, level: Level) -> list[tuple[int, tuple[int, str], tuple[float, ...] | bytes]]:
         spec = self.spec
-        is_colour = spec.samples > 1
-        bits = np.dtype(spec.dtype).itemsize * 8
+        kind, size = np.dtype(spec.dtype).kind, np.dtype(spec.dtype).itemsize
+        is_colour = (spec.samples, spec.dtype) == (3, "uint8")
         height, width = level.shape
         tags: list[tuple[int, tuple[int, str], tuple[float, ...] | bytes]] = [
             (254, _LONG, (int(level.step > 1),)),
             (256, _LONG, (width,)),
             (257, _LONG, (height,)),
-            (258, _SHORT, (bits,) * spec.samples),
+            (258, _SHORT, (8 * size,) * spec.samples),
             (259, _SHORT, (8,)),  # Deflate
             (262, _SHORT, (2 if is_colour else 1,)),
             (277, _SHORT, (spec.samples,)),
-            (284, _SHORT, (1,)),
-            (317, _SHORT, (2,)),  # horizontal differencing
+            (284, _SHORT, (1 + spec.has_planes,)),
+            (317, _SHORT, (3 if kind == "f" else 2,)),  # differences along the row
             (322, _SHORT, (level.tile,)),
             (323, _SHORT, (level.tile,)),
             (324, _LONG, tuple(level.start + i * level.stride for i in range(level.tiles))),
             (325, _LONG, (level.tile_bytes,) * level.tiles),
-            (339, _SHORT, (1,) * spec.samples),
+            (339, _SHORT, (_SAMPLE_FORMAT[kind],) * spec.samples),
         ]
+        if spec.samples > 1 and not is_colour:
+            tags.insert(-1, (338, _SHORT, (0,) * (spec.samples - 1)))
         if level.step == 1:
             tags += self._geo_tags()
         if spec.nodata is not None:
-            tags.append((42113, _ASCII, f"{spec.nodata}\0".encode()))
+            tags.append((42113, _ASCII, f"{spec.nodata:g}\0".encode()))
         return tags
 
     def _geo_tags(self) -> list[tuple[int, tuple[int, str], tuple[float, ...] | bytes]]:
@@ -222,10 +253,13 @@ class VirtualCog:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """Predictor 2, then a zlib stream of stored blocks."""
-    differences = pixels.copy()
-    differences[:, 1:] -= pixels[:, :-1]  # between pixels, sample by sample
-    raw = differences.tobytes()
+    """Predictor 2, or 3 for floats, then a zlib stream of stored blocks."""
+    if pixels.dtype.kind == "f":
+        raw = _float_differences(pixels)
+    else:
+        differences = pixels.copy()
+        differences[:, 1:] -= pixels[:, :-1]  # between pixels, sample by sample
+        raw = differences.tobytes()
     parts = [b"\x78\x01"]
     for start in range(0, len(raw), _STORED_LIMIT):
         block = raw[start : start + _STORED_LIMIT]
@@ -233,6 +267,17 @@ def encode(pixels: Pixels) -> bytes:
         parts += (struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block)
     parts.append(struct.pack(">I", zlib.adler32(raw)))
     return b"".join(parts)
+
+
+def _float_differences(pixels: Pixels) -> bytes:
+    """Predictor 3: first bytes of a row's numbers, then second ones, ..., as differences."""
+    height, size = pixels.shape[0], pixels.dtype.itemsize
+    numbers = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).reshape(height, -1)
+    planes = numbers.view(np.uint8).reshape(height, -1, size).swapaxes(1, 2).reshape(height, -1)
+    samples = pixels.shape[2] if pixels.ndim == 3 else 1
+    differences = planes.copy()
+    differences[:, samples:] -= planes[:, :-samples]
+    return differences.tobytes()
 
 
 def encoded_size(decoded: int) -> int:

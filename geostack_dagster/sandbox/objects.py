@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -230,8 +230,8 @@ def _painted(tile: Window, shape: tuple[int, int], paint: cog.Painter) -> Pixels
     for row in range(0, height, _BLOCK):
         for column in range(0, width, _BLOCK):
             block = paint(
-                Window(
-                    step=tile.step,
+                replace(
+                    tile,
                     row=tile.row + row,
                     column=tile.column + column,
                     height=min(_BLOCK, height - row),

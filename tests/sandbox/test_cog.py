@@ -15,7 +15,11 @@ def paint(window: Window, dtype: str = "uint16", samples: int = 1):
     values = rows[:, None] * 31 + columns[None] * 17
     if samples > 1:
         values = np.stack([values + 7 * k for k in range(samples)], axis=-1)
-    return values.astype(dtype)
+    if dtype.startswith("f"):
+        values = values / 7 - 5e4
+    return (
+        values.astype(dtype) if window.sample is None else values.astype(dtype)[..., window.sample]
+    )
 
 
 def written(spec: RasterSpec, start: int = 0, stop: int | None = None) -> bytes:
@@ -42,6 +46,10 @@ def spec(**changes) -> RasterSpec:
     return RasterSpec(**stated | changes)
 
 
+def _interleave(stated: RasterSpec) -> str:
+    return "pixel" if stated.samples > 1 and not stated.has_planes else "band"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -50,8 +58,15 @@ def spec(**changes) -> RasterSpec:
         {"dtype": "uint8", "samples": 3},
         {"shape": (200, 100)},
         {"epsg": 4326, "geographic": True, "origin": (7.0, 47.0), "pixel": (1e-4, 1e-4)},
+        {"dtype": "float32", "nodata": -9999.0},
+        {"dtype": "float32", "samples": 2, "nodata": -9999.0},
+        {"dtype": "int16", "samples": 5, "has_planes": True, "nodata": -32768},
+        {"dtype": "int16", "samples": 4, "nodata": -32768},
     ],
-    ids=["uint16", "uint8", "colour", "one tile", "degrees"],
+    ids=[
+        *("uint16", "uint8", "colour", "one tile", "degrees"),
+        *("float", "floats", "planes", "samples"),
+    ],
 )
 def test_rasterio_reads_what_was_painted(changes):
     stated = spec(**changes)
@@ -61,7 +76,9 @@ def test_rasterio_reads_what_was_painted(changes):
         assert source.transform[:6] == pytest.approx(
             (stated.pixel[0], 0, stated.origin[0], 0, -stated.pixel[1], stated.origin[1])
         )
-        assert source.nodata == 0
+        assert source.nodata == stated.nodata
+        assert set(source.dtypes) == {stated.dtype}
+        assert source.interleaving.name.lower() == _interleave(stated)
         assert source.block_shapes[0] == (stated.tile, stated.tile)
         found = np.moveaxis(source.read(), 0, -1)
     full = Window(step=1, row=0, column=0, height=height, width=width)
