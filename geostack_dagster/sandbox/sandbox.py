@@ -115,6 +115,9 @@ class Sandbox:
             **dict.fromkeys(_CA_VARIABLES, bundle),
             "PROJ_NETWORK": "OFF",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "GEOSTACK_AWS_REGION": "none",
+            # earthaccess opens files with a session of aiohttp that ignores HTTPS_PROXY.
+            "FSSPEC_HTTPS_PROXY": proxy,
             **self.account,
         }
 

@@ -1,5 +1,6 @@
 """Objects put into a running sandbox: a small document at whatever address a test wants."""
 
+import hashlib
 import json
 
 from geostack_dagster.sandbox import Sandbox
@@ -7,7 +8,7 @@ from geostack_dagster.sandbox import Sandbox
 
 def hold(sandbox: Sandbox, archive: str, href: str) -> bytes:
     """Put a document at an address on a twin's store; returns its bytes."""
-    name = f"held-{abs(hash(href)):x}"
+    name = f"held-{hashlib.md5(href.encode()).hexdigest()[:12]}"
     item = {
         "type": "Feature",
         "stac_version": "1.0.0",

@@ -73,6 +73,8 @@ async def _client(
             limit=limit, ttl_dns_cache=300, ssl=ssl.create_default_context()
         ),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
+        # A login's cookie would go on opening files after its token, and for other accounts.
+        cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=True,
         **options,
     )

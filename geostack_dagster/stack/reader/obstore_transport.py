@@ -100,7 +100,17 @@ class ObstoreTransport(Transport):
         return HTTPStore(base, client_options=options, retry_config=_NO_RETRY)
 
     def _s3(self, settings: dict[str, Any]) -> S3Store:
-        return S3Store("bucket", **settings, client_options=self._options, retry_config=_NO_RETRY)
+        names = ("access_key_id", "secret_access_key", "token", "expires_at")
+        keys: Any = {name: settings.get(name) for name in names}
+        rest = {name: value for name, value in settings.items() if name not in names}
+        return S3Store(
+            "bucket",
+            **rest,
+            # Not as settings: next to those, obstore takes AWS_SESSION_TOKEN from the environment.
+            credential_provider=lambda: keys,
+            client_options=self._options,
+            retry_config=_NO_RETRY,
+        )
 
 
 def _is_sigv4(request: SignedRequest) -> bool:
@@ -120,6 +130,6 @@ def _s3_settings(origin: str, request: SignedRequest, credential: Credential) ->
         "region": found[1] if found else "us-east-1",
         "access_key_id": values["access_key_id"],
         "secret_access_key": values["secret_access_key"],
-        "session_token": values.get("token") or "",
+        "token": values.get("token"),
         "request_payer": "x-amz-request-payer" in request.headers,
     }
