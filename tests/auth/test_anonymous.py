@@ -15,6 +15,7 @@ SIGNER = AnonymousSigner(lambda bucket: "eu-central-1" if "euro" in bucket else 
             "https://sentinel-cogs.s3.us-west-2.amazonaws.com/a/B04.tif",
         ),
         ("s3://euro/a b/é.tif", "https://euro.s3.eu-central-1.amazonaws.com/a%20b/%C3%A9.tif"),
+        ("s3://b/a+b(1)=~.tif", "https://b.s3.us-west-2.amazonaws.com/a%2Bb%281%29%3D~.tif"),
         ("s3://with.dots/k", "https://s3.us-west-2.amazonaws.com/with.dots/k"),
         ("https://host/a/B04.tif", "https://host/a/B04.tif"),
         ("/data/B04.tif", "/data/B04.tif"),

@@ -1,7 +1,7 @@
 """Third-party servers for the length of a session, and what the clients need to find them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -9,10 +9,15 @@ from uuid import uuid4
 import pytest
 
 from geostack_dagster.auth.broker import BROKER
+from geostack_dagster.auth.signer import Signer
 from geostack_dagster.cube.store import CubeStore, open_store
+from geostack_dagster.stack.reader.loop import wait
+from geostack_dagster.stack.reader.source import ByteSource
 from tests.cube.scenes import SCHEMA
+from tests.services.archives import ACCOUNT, AwsArchive, BlobArchive
 from tests.services.aws import REGION, Cloud
 from tests.services.azure import Account
+from tests.services.issuer import Issuer, serving
 from tests.services.postgres import Postgres, cluster
 from tests.services.servers import (
     TOOLS,
@@ -23,12 +28,13 @@ from tests.services.servers import (
     require,
     running,
 )
-from tests.services.tunnel import Certificates
+from tests.services.tunnel import Certificates, Tunnel, inside
 
 _HOSTS = (
     "127.0.0.1",
     "*.blob.core.windows.net",
     "*.s3.us-west-2.amazonaws.com",
+    "s3.us-west-2.amazonaws.com",
     "*.dataspace.copernicus.eu",
     "*.lpdaac.earthdatacloud.nasa.gov",
 )
@@ -97,6 +103,72 @@ def cloud(logs: Path) -> Iterator[Cloud]:
     port = free_port()
     with _moto(port, logs / "moto.log"):
         yield Cloud(f"http://localhost:{port}")
+
+
+@pytest.fixture(scope="session")
+def running_blobs(logs: Path, certificates: Certificates) -> Iterator[BlobArchive]:
+    """Azurite and a token service at the host names of Azure."""
+    port = free_port()
+    account = Account(
+        name=ACCOUNT, endpoint=f"https://127.0.0.1:{port}/{ACCOUNT}", bundle=certificates.bundle
+    )
+    tls = ("--cert", certificates.certificate, "--key", certificates.key)
+    with (
+        _azurite(account, port, logs / "azurite-tls.log", *tls),
+        serving(Tunnel({"*.blob.core.windows.net": port})) as tunnel,
+        serving(Issuer()) as tokens,
+    ):
+        yield BlobArchive(account, tokens, inside(tunnel, certificates))
+
+
+@pytest.fixture
+def blobs(running_blobs: BlobArchive, monkeypatch: pytest.MonkeyPatch) -> BlobArchive:
+    """The blob archive, with this process inside its network, and an honest token service."""
+    running_blobs.reset()
+    for name, value in running_blobs.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_blobs
+
+
+@pytest.fixture(scope="session")
+def running_aws(logs: Path, certificates: Certificates) -> Iterator[AwsArchive]:
+    """moto at the host names of AWS and CDSE, and a data centre that hands out STS keys."""
+    port = free_port()
+    tls = ("--ssl", "--ssl-cert", certificates.certificate, "--ssl-key", certificates.key)
+    with (
+        _moto(port, logs / "moto-tls.log", *tls),
+        serving(Issuer(certificates)) as keys,
+        serving(
+            Tunnel(
+                {"*.amazonaws.com": port, "eodata.*": port, "*.earthdatacloud.nasa.gov": keys.port}
+            )
+        ) as tunnel,
+    ):
+        cloud = Cloud(f"https://127.0.0.1:{port}", certificates.bundle)
+        yield AwsArchive(cloud, keys, inside(tunnel, certificates))
+
+
+@pytest.fixture
+def aws(running_aws: AwsArchive, monkeypatch: pytest.MonkeyPatch) -> AwsArchive:
+    """The AWS archives, with this process inside their network."""
+    running_aws.reset()
+    for name, value in running_aws.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_aws
+
+
+@pytest.fixture(params=["obstore", "fsspec"])
+def source(request: pytest.FixtureRequest) -> Iterator[Callable[[Signer | None], ByteSource]]:
+    """Makes byte sources over each transport; gives their connections back."""
+    made: list[ByteSource] = []
+
+    def make(signer: Signer | None) -> ByteSource:
+        made.append(ByteSource(signer, transport=request.param))
+        return made[-1]
+
+    yield make
+    for each in made:
+        wait(each.close())
 
 
 @pytest.fixture(scope="session")
