@@ -31,7 +31,7 @@ class RemoteBlocks:
             raise AssetError(f"the server does not say how long {href} is; download it instead")
         self.size = opening.size
         self.failure: GeostackError | None = None
-        self._etag = opening.etag
+        self.etag = opening.etag
         self._blocks = OrderedDict({0: memoryview(opening.data)})
 
     def span(self, start: int, stop: int) -> bytes:
@@ -54,7 +54,7 @@ class RemoteBlocks:
             return
         starts = [number * _BLOCK for number in numbers]
         stops = [min(start + _BLOCK, self.size) for start in starts]
-        found = wait(self._source.ranges(self._href, starts, stops, etag=self._etag))
+        found = wait(self._source.ranges(self._href, starts, stops, etag=self.etag))
         self._blocks.update(zip(numbers, found, strict=True))
 
 

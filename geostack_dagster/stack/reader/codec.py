@@ -17,6 +17,7 @@ from geostack_dagster.stack.reader.level import Compression, Level
 from geostack_dagster.stack.reader.transport import Buffer
 
 _YCBCR = 6
+_EARLY = 0.9  # of a tile; to stop later than this saves nothing, for ISA-L is a little slower
 _scratch = threading.local()
 
 type Raw = NDArray[Any]
@@ -26,25 +27,35 @@ class DamagedTileError(AssetError):
     """A tile's bytes are not what its header promises: read header and tile once more."""
 
 
-def decompress(level: Level, data: Buffer, rows: int) -> Raw:
+def decompress(level: Level, data: Buffer, rows: int, *, wanted: int | None = None) -> Raw:
     """Values of a tile, shape (rows, columns, samples), as stored before compression.
 
     A predictor is still in them. The array belongs to this thread until its next call.
 
+    Args:
+        level: How the tile is coded.
+        data: Its bytes.
+        rows: How many it stores.
+        wanted: How many are of use; deflate stops there, and what it leaves is not checked.
+
     Raises:
         DamagedTileError: If the bytes do not decode to as many values as the tile has.
     """
-    shape = (rows, level.tile_width, level.samples_per_tile)
-    length = rows * level.tile_width * level.samples_per_tile * np.dtype(level.dtype).itemsize
+    stride = level.tile_width * level.samples_per_tile * np.dtype(level.dtype).itemsize
     try:
-        decoded = _DECODERS[Compression(level.compression)](level, data, length)
+        if wanted is not None and wanted < _EARLY * rows and _can_stop(level):
+            rows, decoded = wanted, _inflate_start(data, wanted * stride)
+        else:
+            decoded = _DECODERS[Compression(level.compression)](level, data, rows * stride)
     except (imagecodecs.DelayedImportError, ImportError) as error:
         raise AssetError(f"imagecodecs lacks a codec: {error}; install its full build") from error
     except (RuntimeError, ValueError) as error:
         raise DamagedTileError(f"a tile does not decode ({error}); the file is damaged") from error
+    shape = (rows, level.tile_width, level.samples_per_tile)
     flat = np.frombuffer(decoded, np.uint8) if not isinstance(decoded, np.ndarray) else decoded
     if flat.dtype != np.uint8 or flat.ndim != 1:
         return _image(level, flat, shape)
+    length = rows * stride
     if flat.size < length:
         raise DamagedTileError(
             f"a tile decodes to {flat.size} bytes of {length}; the file is damaged"
@@ -74,6 +85,21 @@ def _stored(level: Level, data: Buffer, length: int) -> Any:
 
 def _deflate(level: Level, data: Buffer, length: int) -> Any:
     return imagecodecs.deflate_decode(data, raw=False, out=_buffer(length))
+
+
+def _can_stop(level: Level) -> bool:
+    return level.compression in _DEFLATES and bool(imagecodecs.ISAL.available)
+
+
+def _inflate_start(data: Buffer, length: int) -> Any:
+    """The first bytes of a deflated tile; libdeflate would leave the last of them unwritten."""
+    out = _buffer(length)
+    try:
+        return imagecodecs.isal_decode(data, out=out)
+    except imagecodecs.IsalError as error:
+        if "OUT_OVERFLOW" not in str(error):
+            raise
+    return out
 
 
 def _zstd(level: Level, data: Buffer, length: int) -> Any:
@@ -112,6 +138,7 @@ def _lerc(level: Level, data: Buffer, length: int) -> Any:
     return values
 
 
+_DEFLATES = (Compression.DEFLATE, Compression.DEFLATE_OLD)
 _DECODERS: dict[Compression, Callable[[Level, Buffer, int], Any]] = {
     Compression.NONE: _stored,
     Compression.LZW: _lzw,

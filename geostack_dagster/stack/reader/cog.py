@@ -224,6 +224,7 @@ def _plan(header: Header, wants: Sequence[Want]) -> list[_Tile]:
 
 def _decode(work: Sequence[tuple[_Tile, Buffer]]) -> None:
     for tile, data in work:
-        raw = decompress(tile.level, data, tile.pastes[0][0].rows)
+        wanted = max(part.cut.bottom for part, _ in tile.pastes)
+        raw = decompress(tile.level, data, tile.pastes[0][0].rows, wanted=wanted)
         for part, target in tile.pastes:
             restore(tile.level, raw, part.cut, target)

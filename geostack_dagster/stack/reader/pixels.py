@@ -9,7 +9,7 @@ from geostack_dagster.errors import AssetError
 from geostack_dagster.stack.reader.cog import CogReader
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.loop import decode_pool, run
-from geostack_dagster.stack.reader.placement import Geometry, Placement, place
+from geostack_dagster.stack.reader.placement import Geometry, Placement, lay, place
 from geostack_dagster.stack.reader.ranges import MIB
 from geostack_dagster.stack.reader.source import ByteSource
 from geostack_dagster.stack.reader.usage import Draft, Reached, Usage, nothing
@@ -66,6 +66,9 @@ class PixelReader:
             geometry = Geometry.of(header, usage.grid, usage.cfg, usage.rule.crs)
         except AssetError as error:
             raise AssetError(f"{basename(href)}: {error}") from error
+        laid = lay(geometry)
+        if laid is not None:
+            return laid
         found = self._placements.get(geometry)
         if found is None:
             found = asyncio.ensure_future(run(lambda: place(geometry), decode_pool()))

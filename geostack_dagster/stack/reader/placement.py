@@ -6,7 +6,7 @@ Decided by the geometry alone, so a placement serves all bands and dates that sh
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, override
 
 import numpy as np
 from affine import Affine
@@ -30,6 +30,7 @@ from geostack_dagster.stack.reader.pixelmap import (
 from geostack_dagster.stack.reader.window import Window
 
 _NEAREST_SHIFT_PX, _KERNEL_SHIFT_PX = 0.9, 0.05  # as odc-loader: how far off a paste may be
+_SAME_PX = 1e-6  # by how much pixels of one grid may miss those of another and be called the same
 _BULGE_PX = 16  # how far a window's true outline may lie beyond the points probed
 _RADIUS_PX = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
 _PROBES = 33
@@ -101,10 +102,32 @@ class Geometry:
             cfg.use_overviews,
         )
 
+    @override
+    def __hash__(self) -> int:
+        """Of the numbers only: hashing a CRS writes it out as WKT each time."""
+        places = self.source.transform, self.grid.shape.yx, self.grid.transform
+        return hash((self.levels, places, self.resampling, self.use_overviews))
+
     def overviews(self) -> list[int]:
         """Reduction of each overview."""
         width = self.levels[0][1]
         return [int(0.5 + width / level[1]) for level in self.levels[1:]]
+
+
+def lay(geometry: Geometry) -> Placement | None:
+    """The placement of a grid whose pixels are pixels of the image, found at once; else None."""
+    if geometry.source.crs != geometry.grid.crs:
+        return None
+    relation = ~geometry.source.transform * geometry.grid.transform
+    rows, columns = geometry.grid.shape.yx
+    row, column = round(relation.f), round(relation.c)
+    off = [abs(relation.a - 1) * columns, abs(relation.e - 1) * rows]
+    off += [abs(relation.b) * rows, abs(relation.d) * columns]
+    off += [abs(relation.c - column), abs(relation.f - row)]
+    if max(off) > _SAME_PX:
+        return None
+    window = Window(row, row + rows, column, column + columns).clip(geometry.levels[0])
+    return Placement(level=0, window=window, part=window.shift(-row, -column))
 
 
 def place(geometry: Geometry) -> Placement:

@@ -19,7 +19,7 @@ class Coalescing:
 
     gap_bytes: int = 64 * KIB
     """Largest hole that is read and thrown away [bytes]."""
-    max_bytes: int = MIB
+    max_bytes: int = 2 * MIB
     """Largest request that joining may make [bytes]; a single range may be larger."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from pyproj import Transformer
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.level import Level
 from geostack_dagster.stack.reader.pixelmap import map_points
-from geostack_dagster.stack.reader.placement import Geometry, place
+from geostack_dagster.stack.reader.placement import Geometry, lay, place
 from geostack_dagster.stack.reader.window import Window
 
 TILE = ("EPSG:32632", (10, 0, 600_000, 0, -10, 5_000_040), (10980, 10980))
@@ -123,3 +123,37 @@ def test_points_that_do_not_project_are_outside():
 def test_a_far_source_is_not_reached():
     grid = GeoBox((50, 50), Affine(10, 0, 300_000, 0, -10, 5_000_000), "EPSG:32632")
     assert place(Geometry.of(header_of(*TILE), grid, RasterLoadParams("uint16"))).empty
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
+@pytest.mark.parametrize(
+    ("shift", "crs", "laid"),
+    [
+        ((5000, 5150), "EPSG:32632", True),
+        ((-100, 10900), "EPSG:32632", True),
+        ((10700.0000000001, -200), "EPSG:32632", True),
+        ((-400, 0), "EPSG:32632", True),
+        ((20000, 5), "EPSG:32632", True),
+        ((5000.3, 5150), "EPSG:32632", False),
+        ((5000, 5150), "EPSG:32633", False),
+    ],
+)
+def test_a_grid_of_the_image_is_laid_as_it_would_be_placed(shift, crs, laid, resampling):
+    grid = GeoBox((256, 300), Affine(*TILE[1]) * Affine.translation(*shift), crs)
+    cfg = RasterLoadParams("uint16", resampling=resampling)
+    geometry = Geometry.of(header_of(*TILE), grid, cfg)
+    found = lay(geometry)
+    assert (found is not None) == laid
+    if found is not None:
+        wanted = place(geometry)
+        assert found.empty == wanted.empty
+        if not found.empty:
+            assert found == wanted
+
+
+@pytest.mark.parametrize(
+    "turn", [Affine.scale(2), Affine.scale(1, -1), Affine.rotation(90), Affine.scale(1.00001)]
+)
+def test_other_pixels_are_not_laid(turn):
+    grid = GeoBox((256, 256), Affine(*TILE[1]) * Affine.translation(500, 500) * turn, TILE[0])
+    assert lay(Geometry.of(header_of(*TILE), grid, RasterLoadParams("uint16"))) is None
