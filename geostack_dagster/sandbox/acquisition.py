@@ -153,10 +153,10 @@ class Acquisition:
         """When a processing was made."""
         return self.datatake + processing.delay
 
-    def product(self, processing: Processing) -> str:
+    def product(self, processing: Processing, level: str = "L2A") -> str:
         """ESA's product name without `.SAFE`."""
         return (
-            f"{self.platform}_MSIL2A_{stamp(self.datatake)}_{processing.short}_"
+            f"{self.platform}_MSI{level}_{stamp(self.datatake)}_{processing.short}_"
             f"R{self.tile.relative_orbit:03d}_T{self.tile.name}_"
             f"{stamp(self.generated(processing))}"
         )

@@ -40,7 +40,7 @@ from geostack_dagster.sandbox.sampling import Axes
 from geostack_dagster.sandbox.spectra import WAVELENGTHS_NM
 from geostack_dagster.sandbox.world import World
 
-_LAYER = re.compile(r"(?:^|_)(B\d[\dA]|SCL|AOT|WVP|TCI|PVI|CLD|SNW)(?=[_.])")
+_LAYER = re.compile(r"(?:^|_)(B\d[\dA]|SCL|AOT|WVP|TCI|PVI|CLD|SNW)(?:PRB)?(?=[_.])")
 _PREVIEW_M, _PREVIEW_SHAPE = 320.0, (343, 343)
 _TCI_FULL = 0.3558  # reflectance shown as 255 in true-colour images
 _NOISE_TABLE = 1024
@@ -280,10 +280,11 @@ def _preview_projection(item: Item) -> Projection:
 
 def _stated_wavelength(asset: Asset) -> float | None:
     """Centre wavelength [nm] of an asset that holds one optical band."""
-    bands: Any = asset.get("eo:bands")
+    bands: Any = asset.get("eo:bands") or asset.get("bands")  # the latter from STAC 1.1 on
     if not isinstance(bands, list) or len(bands) != 1 or not isinstance(bands[0], dict):
         return None
-    micrometres = number(bands[0].get("center_wavelength"))
+    stated = bands[0].get("center_wavelength", bands[0].get("eo:center_wavelength"))
+    micrometres = number(stated)
     thermal = 3.0
     return micrometres * 1000 if micrometres is not None and micrometres < thermal else None
 
