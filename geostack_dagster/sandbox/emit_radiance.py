@@ -48,6 +48,11 @@ def methane_column(granule: Granule) -> NDArray[np.float64] | None:
     return plumes.pixel_means(place, granule.day, samples=_SAMPLES)
 
 
+def composition_of(granule: Granule) -> Composition:
+    """What every pixel of a granule looks at."""
+    return _COMPOSITIONS.get(granule, lambda: _composed(granule))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmitView:
     """A granule as the detectors see it."""
@@ -56,7 +61,7 @@ class EmitView:
 
     def radiance(self, lines: slice, columns: slice) -> Radiance:
         """Radiance [uW cm-2 sr-1 nm-1] of some lines and columns, shape (line, column, band)."""
-        scene = self._composition
+        scene = composition_of(self.granule)
         shares = np.moveaxis(scene.shares[:, lines, columns], 0, -1)
         shape = shares.shape[:2]
         smile = self._smile[columns][None, :, None]
@@ -80,7 +85,7 @@ class EmitView:
 
     def _absorb(self, light: Radiance, lines: slice, columns: slice) -> None:
         """Take out what the methane absorbs, in place."""
-        column = self._composition.column_ppm_m
+        column = composition_of(self.granule).column_ppm_m
         if column is None:
             return
         column = column[lines, columns]
@@ -95,10 +100,6 @@ class EmitView:
     def air_mass_factor(self) -> float:
         """1 / cos SZA + 1 / cos VZA."""
         return air_mass(self.granule.sun[0], VIEW_ZENITH_DEG)
-
-    @property
-    def _composition(self) -> Composition:
-        return _COMPOSITIONS.get(self.granule, lambda: _composed(self.granule))
 
     @cached_property
     def _spectra(self) -> NDArray[np.float32]:
