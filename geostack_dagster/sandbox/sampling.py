@@ -157,6 +157,9 @@ def _bracket(positions: Floats, spacing: float) -> tuple[Indices, Indices, Float
     scaled = positions / spacing
     lower = np.floor(scaled)
     index = lower.astype(np.int64)
+    first, last = int(index.min()), int(index.max()) + 1
+    if last - first < 4 * index.size:  # dense: sorting would take longer than some idle nodes
+        return np.arange(first, last + 1), index - first, scaled - lower
     needed = np.unique(np.concatenate([index.ravel(), index.ravel() + 1]))
     return needed, np.searchsorted(needed, index), scaled - lower
 
