@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from geostack_dagster.components.assets import pipeline_assets
+from geostack_dagster.components.reconcile import Pace, reconcile_sensor
 from geostack_dagster.components.schedules import snapshot_schedule
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.query import Predicate
@@ -68,6 +69,15 @@ class ScheduleModel(dg.Model, dg.Resolvable):
     window_days: int = Field(default=3, ge=1)
 
 
+class ReconcileModel(dg.Model, dg.Resolvable):
+    """How much of the state and the catalogue each tick of the reconcile sensor looks at."""
+
+    recent_days: int = Field(default=10, ge=1)
+    sweep_dates: int = Field(default=60, ge=1)
+    most_requests: int = Field(default=20, ge=1)
+    interval_s: int = Field(default=300, ge=5)
+
+
 class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     """Catalogue snapshot -> authenticated stack -> Zarr cube -> JAX outputs, for one archive.
 
@@ -90,10 +100,12 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     search: SearchModel = SearchModel()
     mask_buffer_m: float = 60.0
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "nearest"
-    loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray"] = "odc"
+    loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray"] | None = None
+    """For archives of files; services that render pixels have a loader of their own."""
     store: Literal["icechunk", "zarr"] = "icechunk"
     max_partitions_per_run: int = 32
     schedule: ScheduleModel = ScheduleModel()
+    reconcile: ReconcileModel = ReconcileModel()
     owners: Sequence[str] = ()
 
     def spec(self, name: str) -> PipelineSpec:
@@ -129,7 +141,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Assets, job and schedule of the pipeline."""
+        """Assets, schedule and reconcile sensor of the pipeline."""
         spec = self.spec(context.path.name)
         assets = pipeline_assets(
             spec,
@@ -139,7 +151,8 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
         schedule = snapshot_schedule(
             spec, cron=self.schedule.cron, window_days=self.schedule.window_days
         )
-        return dg.Definitions(assets=assets, schedules=[schedule])
+        sensor = reconcile_sensor(spec, Pace(**self.reconcile.model_dump()))
+        return dg.Definitions(assets=assets, schedules=[schedule], sensors=[sensor])
 
 
 def _window(bounds: Sequence[float]) -> tuple[float, float]:

@@ -34,7 +34,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     group = spec.record.quantity
     recipe = read_recipe(partition, workspace)
     store = cube_store(spec, partition, workspace)
-    made_from = fingerprint([recipe.fingerprint, spec.code_version("cube")])
+    made_from = made_from_recipe(spec, recipe)
     if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)
     else:
@@ -59,6 +59,19 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         seconds=perf_counter() - started,
         bytes_read=report.raw_bytes,
     )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the slots if they hold what the Recipe says; None if they do not."""
+    made_from = made_from_recipe(spec, read_recipe(partition, workspace))
+    store = cube_store(spec, partition, workspace)
+    is_current = store.is_current(spec.record.quantity, partition.window, made_from)
+    return made_from if is_current else None
+
+
+def made_from_recipe(spec: PipelineSpec, recipe: Recipe) -> str:
+    """What slots are recorded to be made from."""
+    return fingerprint([recipe.fingerprint, spec.code_version("cube")])
 
 
 def cube_store(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> CubeStore:

@@ -46,36 +46,62 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         ConfigurationError: If the cube has not been materialized, or lacks bands.
     """
     started = perf_counter()
-    ask = Ask(
-        spec=spec,
-        methane=methane_of(spec),
-        partition=partition,
-        workspace=workspace,
-        store=cube.cube_store(spec, partition, workspace),
-    )
+    ask = _ask(spec, partition, workspace)
     if ask.store.fingerprint_of(spec.record.quantity, partition.window) is None:
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
     plans = _plans(ask)
-    made_from = fingerprint(
-        [spec.code_version("enhancement"), [[str(plan.day), plan.fingerprint] for plan in plans]]
-    )
+    shelf = _shelf(ask, plans)
     facts: dict[str, Any] = {}
     pictures: dict[str, bytes] = {}
-    shelf = Shelf(workspace=workspace, partition=partition, product=GROUP, fingerprint=made_from)
-    days = [plan.day for plan in plans]
-    if ask.store.is_current(GROUP, partition.window, made_from) and shelf.holds(days):
+    if _is_current(ask, shelf, plans):
         written = WriteReport(written=False)
     else:
         written, facts, pictures = _write(ask, plans, shelf)
     return StageReport(
         outcome=cube.outcome_of(written, empty=not plans),
-        fingerprint=made_from,
+        fingerprint=shelf.fingerprint,
         note=cube.note_of(written, empty=not plans),
         facts={"days": len(plans), "commit": written.snapshot, **facts},
         pictures=pictures,
         seconds=perf_counter() - started,
         bytes_read=written.raw_bytes,
     )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the maps if they are of the cube as it is, and published; else None."""
+    ask = _ask(spec, partition, workspace)
+    if ask.store.fingerprint_of(spec.record.quantity, partition.window) is None:
+        return None
+    plans = _plans(ask)
+    shelf = _shelf(ask, plans)
+    return shelf.fingerprint if _is_current(ask, shelf, plans) else None
+
+
+def _ask(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Ask:
+    return Ask(
+        spec=spec,
+        methane=methane_of(spec),
+        partition=partition,
+        workspace=workspace,
+        store=cube.cube_store(spec, partition, workspace),
+    )
+
+
+def _shelf(ask: Ask, plans: Sequence[DayPlan]) -> Shelf:
+    """Where the products of these plans go."""
+    days = [[str(plan.day), plan.fingerprint] for plan in plans]
+    return Shelf(
+        workspace=ask.workspace,
+        partition=ask.partition,
+        product=GROUP,
+        fingerprint=fingerprint([ask.spec.code_version("enhancement"), days]),
+    )
+
+
+def _is_current(ask: Ask, shelf: Shelf, plans: Sequence[DayPlan]) -> bool:
+    is_written = ask.store.is_current(GROUP, ask.partition.window, shelf.fingerprint)
+    return is_written and shelf.holds(plan.day for plan in plans)
 
 
 def methane_of(spec: PipelineSpec) -> MethaneSpec:

@@ -45,17 +45,12 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         ConfigurationError: If the cube has not been materialized, or lacks a band.
     """
     started = perf_counter()
-    store = cube.cube_store(spec, partition, workspace)
-    group = spec.record.quantity
-    source = store.fingerprint_of(group, partition.window)
-    if source is None:
+    store, shelf = _opened(spec, partition, workspace)
+    if shelf is None:
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
-    made_from = fingerprint([source, spec.code_version("indices")])
-    filled = [slot for slot in store.slots(group, partition.window) if slot.item_count]
-    shelf = Shelf(workspace=workspace, partition=partition, product=GROUP, fingerprint=made_from)
-    if store.is_current(GROUP, partition.window, made_from) and shelf.holds(
-        [slot.day for slot in filled]
-    ):
+    made_from = shelf.fingerprint
+    filled = _filled(spec, store, partition)
+    if _is_current(store, shelf, filled):
         written, done = WriteReport(written=False), _Done()
     else:
         written, done = _make(spec, store, shelf, filled)
@@ -73,6 +68,40 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         seconds=perf_counter() - started,
         bytes_read=done.bytes_read,
     )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the maps if they are of the cube as it is, and published; else None."""
+    store, shelf = _opened(spec, partition, workspace)
+    if shelf is None or not _is_current(store, shelf, _filled(spec, store, partition)):
+        return None
+    return shelf.fingerprint
+
+
+def _opened(
+    spec: PipelineSpec, partition: Partition, workspace: Workspace
+) -> tuple[CubeStore, Shelf | None]:
+    """The store, and the shelf of what the present cube gives; no shelf without a cube."""
+    store = cube.cube_store(spec, partition, workspace)
+    source = store.fingerprint_of(spec.record.quantity, partition.window)
+    if source is None:
+        return store, None
+    return store, Shelf(
+        workspace=workspace,
+        partition=partition,
+        product=GROUP,
+        fingerprint=fingerprint([source, spec.code_version("indices")]),
+    )
+
+
+def _filled(spec: PipelineSpec, store: CubeStore, partition: Partition) -> list[Slot]:
+    slots = store.slots(spec.record.quantity, partition.window)
+    return [slot for slot in slots if slot.item_count]
+
+
+def _is_current(store: CubeStore, shelf: Shelf, filled: Sequence[Slot]) -> bool:
+    is_written = store.is_current(GROUP, shelf.partition.window, shelf.fingerprint)
+    return is_written and shelf.holds(slot.day for slot in filled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

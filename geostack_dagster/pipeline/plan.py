@@ -1,7 +1,7 @@
 """What a backfill would read, before it runs: partitions, Items, requests, bytes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import ask_of
 from geostack_dagster.pipeline.workspace import Pin
+from geostack_dagster.providers.provider import PixelSource
 from geostack_dagster.stack.ask import make_recipe
 from geostack_dagster.stack.recipe import Recipe, Source
 
@@ -23,6 +24,7 @@ from geostack_dagster.stack.recipe import Recipe, Source
 _TILE_PX = 512
 _COMPRESSION = 0.7
 _COALESCED_BYTES = 1 << 20
+_CHUNKS_READ = 2  # chunks of the cube, each way, that are read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class PartitionPlan:
     """Estimated: one for each header, and coalesced tile reads."""
     bytes: int
     """Estimated, as they travel."""
+    processing_units: float = 0.0
+    """Estimated, where a service renders the pixels and counts them."""
 
 
 def plan_backfill(spec: PipelineSpec, pins: Sequence[Pin], window: Window) -> list[PartitionPlan]:
@@ -79,10 +83,10 @@ def _plans(spec: PipelineSpec, pin: Pin, window: Window) -> Iterable[PartitionPl
         partition = Partition(spec.name, pin.aoi.name, key, spec.cadence)
         recipe = make_recipe(spec.provider, items, ask=ask_of(spec, partition, pin))
         if recipe.items:
-            yield _plan(recipe, partition)
+            yield _PLANS[spec.provider.pixels](recipe, partition, spec)
 
 
-def _plan(recipe: Recipe, partition: Partition) -> PartitionPlan:
+def _plan_files(recipe: Recipe, partition: Partition, spec: PipelineSpec) -> PartitionPlan:
     sources = [source for item in recipe.items for source in item.sources.values()]
     tiles = [_tiles(source, recipe.grid) for source in sources]
     sizes = [
@@ -97,6 +101,34 @@ def _plan(recipe: Recipe, partition: Partition) -> PartitionPlan:
         requests=sum(1 + math.ceil(size / _COALESCED_BYTES) for size in sizes),
         bytes=sum(sizes),
     )
+
+
+def _plan_renderings(recipe: Recipe, partition: Partition, spec: PipelineSpec) -> PartitionPlan:
+    """One request for each day and each part of the grid that is read at once."""
+    from geostack_dagster.stack.process_api.rendering import renderings
+
+    asked = [
+        piece
+        for day in recipe.days
+        for whole in renderings(recipe, day, recipe.grid)
+        for _, _, piece in whole.pieces(spec.chunk * _CHUNKS_READ)
+    ]
+    pixels = [one.grid.width * one.grid.height * (len(one.bands) + 1) for one in asked]
+    return PartitionPlan(
+        date=partition.date,
+        aoi=partition.aoi,
+        items=len(recipe.items),
+        assets=len(recipe.items),
+        requests=len(asked),
+        bytes=sum(math.ceil(2 * count * _COMPRESSION) for count in pixels),
+        processing_units=round(sum(one.units for one in asked), 3),
+    )
+
+
+_PLANS: Mapping[PixelSource, Callable[[Recipe, Partition, PipelineSpec], PartitionPlan]] = {
+    PixelSource.FILES: _plan_files,
+    PixelSource.PROCESS_API: _plan_renderings,
+}
 
 
 def _tiles(source: Source, grid: Grid) -> int:

@@ -41,17 +41,13 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """
     started = perf_counter()
     methane = methane_of(spec)
-    store = cube.cube_store(spec, partition, workspace)
-    source = store.fingerprint_of(GROUP, partition.window)
-    if source is None:
+    store, source, shelf = _opened(spec, partition, workspace)
+    if shelf is None:
         parent = "cube" if methane.method is MethaneMethod.ARCHIVE else GROUP
         raise ConfigurationError(
             f"{partition} has no enhancement; materialize {spec.name}/{parent} first"
         )
-    wind = table_text(methane.wind, workspace)
-    made_from = fingerprint([source, spec.code_version("plumes"), wind])
     filled = [slot for slot in store.slots(GROUP, partition.window) if slot.item_count]
-    shelf = Shelf(workspace=workspace, partition=partition, product=PRODUCT, fingerprint=made_from)
     upstream = replace(shelf, product=GROUP, fingerprint=source)
     days = [slot.day for slot in filled]
     pictures: dict[str, bytes] = {}
@@ -65,11 +61,41 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     states = _facts(shelf, days)
     return StageReport(
         outcome=_outcome(days, is_current=is_current),
-        fingerprint=made_from,
+        fingerprint=shelf.fingerprint,
         note=_note(states, days, is_current=is_current),
         facts={"days": len(days), **states},
         pictures=pictures,
         seconds=perf_counter() - started,
+    )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the plumes if those of the present enhancement are published; else None."""
+    store, _, shelf = _opened(spec, partition, workspace)
+    if shelf is None:
+        return None
+    slots = store.slots(GROUP, partition.window)
+    return shelf.fingerprint if shelf.holds(s.day for s in slots if s.item_count) else None
+
+
+def _opened(
+    spec: PipelineSpec, partition: Partition, workspace: Workspace
+) -> tuple[CubeStore, str, Shelf | None]:
+    """The store, the enhancement's fingerprint, and the shelf; no shelf without enhancement."""
+    store = cube.cube_store(spec, partition, workspace)
+    source = store.fingerprint_of(GROUP, partition.window)
+    if source is None:
+        return store, "", None
+    wind = table_text(methane_of(spec).wind, workspace)
+    return (
+        store,
+        source,
+        Shelf(
+            workspace=workspace,
+            partition=partition,
+            product=PRODUCT,
+            fingerprint=fingerprint([source, spec.code_version("plumes"), wind]),
+        ),
     )
 
 

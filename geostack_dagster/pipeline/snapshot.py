@@ -32,7 +32,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         client=spec.search_client,
         headers=search_headers(spec.provider, workspace.settings),
     )
-    known = read_header(url).fingerprint if storage.exists(url) else None
+    known = current(spec, partition, workspace)
     if known != snapshot.fingerprint:
         write(snapshot, url)
     return StageReport(
@@ -56,6 +56,15 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         seconds=perf_counter() - started,
         bytes_read=snapshot.summary.metadata_bytes,
     )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the snapshot on record; None if there is none.
+
+    Whether the catalogue says something else by now only a search can tell (`reconcile`).
+    """
+    url = workspace.layout.snapshot(partition)
+    return read_header(url).fingerprint if storage.exists(url) else None
 
 
 def query_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> ItemQuery:

@@ -96,7 +96,8 @@ class PipelineSpec:
     mask_buffer_m: float = 60.0
     resampling: str = "nearest"
     search_client: str = "pystac-client"
-    loader: str = "odc"
+    loader: str | None = None
+    """None takes the usual one for where the provider's pixels come from."""
     store: str = "icechunk"
     max_items: int | None = None
     page_limit: int | None = None
@@ -115,6 +116,15 @@ class PipelineSpec:
             raise ConfigurationError(f"{self.name}: ask for `indices`, for `methane`, or for both")
         if not self.band_names:
             raise ConfigurationError(f"{self.name}: ask for `bands` or for `wavelengths_nm`")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Nouns of the pipeline's assets, parents first."""
+        outputs = ["indices"] if self.indices else []
+        if self.methane is not None:
+            given = self.methane.method is MethaneMethod.ARCHIVE
+            outputs += ["plumes"] if given else ["enhancement", "plumes"]
+        return ("snapshot", "stack", "cube", *outputs)
 
     def code_version(self, stage: str) -> str:
         """Changes when the stage's code or the part of the spec it depends on changes."""

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from geostack_dagster import storage
-from geostack_dagster.catalog.snapshot import read
+from geostack_dagster.catalog.snapshot import read, read_header
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.pipeline.report import Outcome, StageReport
@@ -66,6 +66,17 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     )
 
 
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the Recipe if it was made from the present snapshot; None if it was not."""
+    try:
+        known = read_header(workspace.layout.snapshot(partition)).fingerprint
+        recipe = Recipe.loads(storage.read_bytes(workspace.layout.recipe(partition)))
+    except FileNotFoundError:
+        return None
+    is_current = (recipe.snapshot, recipe.made_by) == (known, spec.code_version("stack"))
+    return recipe.fingerprint if is_current else None
+
+
 def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Recipe:
     """The Recipe of a partition's snapshot; nothing is opened.
 
@@ -79,9 +90,10 @@ def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) ->
             f"{partition} has no snapshot; materialize {spec.name}/snapshot first"
         ) from None
     ask = ask_of(spec, partition, workspace.pinned(partition.aoi))
-    return make_recipe(
+    recipe = make_recipe(
         spec.provider, snapshot.items, ask=replace(ask, snapshot=snapshot.fingerprint)
     )
+    return replace(recipe, made_by=spec.code_version("stack"))
 
 
 def ask_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> StackAsk:

@@ -197,6 +197,8 @@ class Recipe:
     mask: MaskPolicy | None = None
     loader: str = "odc"
     skipped: tuple[Skipped, ...] = field(default=())
+    made_by: str = ""
+    """Version of the code and settings that made it; not of the pixels."""
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -235,6 +237,7 @@ class Recipe:
             "bands": [band.to_json() for band in self.bands],
             "mask": None if self.mask is None else self.mask.to_json(),
             "loader": self.loader,
+            "made_by": self.made_by,
             "items": [item.to_json() for item in self.items],
             "skipped": [
                 {"item": one.item, "band": one.band, "reason": one.reason} for one in self.skipped
@@ -266,6 +269,7 @@ class Recipe:
             mask=None if mask is None else MaskPolicy.from_json(mask),
             loader=document["loader"],
             skipped=tuple(Skipped(**one) for one in document["skipped"]),
+            made_by=document.get("made_by", ""),
         )
         if recipe.fingerprint != document["fingerprint"]:
             raise IntegrityError(

@@ -1,0 +1,168 @@
+"""The reconcile sensor: asks for what is not as it should be, whatever events were missed.
+
+Level-triggered: state is looked at, not what happened. Each tick looks at some of the known dates,
+oldest first and round again, and always at the newest ones, where archives publish late.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import dagster as dg
+
+from geostack_dagster.components.partitions import AOIS, key_of, partition_of, partitions_of
+from geostack_dagster.domain.days import Window
+from geostack_dagster.domain.hrefs import redact
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import GeostackError
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.resources.access import keys_of, settings_of
+
+MARK, REASON = "geostack/reconcile", "geostack/reason"
+_MOST_ATTEMPTS = 3
+"""Runs for one and the same thing before a person has to look."""
+_IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How much a tick looks at."""
+
+    recent_days: int = 10
+    """Newest days that every tick asks the catalogue about again."""
+    sweep_dates: int = 60
+    """Older dates that a tick looks at, in turn."""
+    most_requests: int = 20
+    interval_s: int = 300
+
+
+def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
+    """The sensor of one pipeline; its cursor is the date up to which it has swept."""
+
+    @dg.sensor(
+        name=f"{spec.name}_reconcile",
+        target=dg.AssetSelection.groups(spec.name),
+        minimum_interval_seconds=pace.interval_s,
+        required_resource_keys={"storage", *keys_of(spec.provider)},
+        description=(
+            "Compares the state of every partition with its catalogue and its inputs, and asks "
+            "for what differs: late, reprocessed and withdrawn scenes, and runs that died."
+        ),
+    )
+    def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """One tick."""
+        known = _known_dates(context.instance, spec)
+        if not known:
+            return dg.SkipReason(f"no partition of {spec.name} was ever asked for")
+        swept = _next_dates(known, context.cursor, pace.sweep_dates)
+        settings = settings_of(spec.provider, context.resources)
+        look = _Look(spec, context.resources.storage.workspace(settings), context.instance)
+        try:
+            for dates in (swept, _recent_dates(spec, pace.recent_days)):
+                look.at(dates)
+        except GeostackError as error:
+            return dg.SkipReason(f"could not look: {redact(str(error))}")
+        for line in look.notes:
+            context.log.info(line)
+        requests = look.requests[: pace.most_requests]
+        if requests:
+            return dg.SensorResult(run_requests=requests, cursor=swept[-1])
+        summary = f"{look.partitions} partitions looked at, {swept[0]} to {swept[-1]} and newest"
+        return dg.SensorResult(
+            skip_reason="; ".join([summary, *(look.notes or ["all as they should be"])]),
+            cursor=swept[-1],
+        )
+
+    return reconcile
+
+
+@dataclass
+class _Look:
+    """What one tick has found so far."""
+
+    spec: PipelineSpec
+    workspace: Workspace
+    instance: dg.DagsterInstance
+    requests: list[dg.RunRequest] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    partitions: int = 0
+
+    def at(self, dates: Sequence[str]) -> None:
+        """Look at these dates over every AOI."""
+        from geostack_dagster.pipeline.reconcile import ask_again, find_stale
+
+        spec, workspace = self.spec, self.workspace
+        for aoi in self.instance.get_dynamic_partitions(AOIS.name or "") if dates else ():
+            partitions = [Partition(spec.name, aoi, key, spec.cadence) for key in dates]
+            window = Window(partitions[0].window.start, partitions[-1].window.end)
+            present = ask_again(spec, workspace, aoi, window)
+            self.partitions += len(partitions)
+            for stale in find_stale(spec, workspace, partitions, present):
+                self._found(stale.partition, stale.stage, stale.reason, stale.mark)
+
+    def _found(self, partition: Partition, stage: str, reason: str, mark: str) -> None:
+        where = f"{partition.date} {partition.aoi}"
+        key = key_of(partition.date, partition.aoi)
+        if self._is_busy(key):
+            self.notes.append(f"{where}: a run is already under way")
+            return
+        attempts = self.instance.get_runs_count(dg.RunsFilter(tags={MARK: mark}))
+        if attempts >= _MOST_ATTEMPTS:
+            self.notes.append(f"{where}: {reason}; {attempts} runs did not mend it: look at them")
+            return
+        self.notes.append(f"{where}: {reason}")
+        stages = self.spec.stages[self.spec.stages.index(stage) :]
+        self.requests.append(
+            dg.RunRequest(
+                run_key=f"{mark}/{attempts}",
+                partition_key=key,
+                asset_selection=[dg.AssetKey([self.spec.name, noun]) for noun in stages],
+                tags={MARK: mark, REASON: reason},
+            )
+        )
+
+    def _is_busy(self, key: str) -> bool:
+        """Whether a run under way may be making the partition."""
+        for run in self._under_way:
+            chosen = run.asset_selection
+            if chosen and not any(one.path[0] == self.spec.name for one in chosen):
+                continue
+            if run.tags.get("dagster/partition") in (None, key):  # None: a range, or all of them
+                return True
+        return False
+
+    @cached_property
+    def _under_way(self) -> Sequence[dg.DagsterRun]:
+        return self.instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
+
+
+def _known_dates(instance: dg.DagsterInstance, spec: PipelineSpec) -> list[str]:
+    """Dates of which any AOI was ever asked for, in order."""
+    key = dg.AssetKey([spec.name, spec.stages[0]])
+    found = instance.get_materialized_partitions(key)
+    return sorted({partition_of(spec, one).date for one in found})
+
+
+def _next_dates(known: Sequence[str], after: str | None, count: int) -> Sequence[str]:
+    """The next dates of the round; it begins again after the newest."""
+    later = [key for key in known if after is None or key > after]
+    return (later or known)[:count]
+
+
+def _recent_dates(spec: PipelineSpec, days: int) -> list[str]:
+    """Dates of the newest days, asked for before or not."""
+    today = datetime.now(UTC)
+    windows = partitions_of(spec).time_window_partitions_def
+    since = today - timedelta(days=days)
+    return [
+        key
+        for key in windows.get_partition_keys(current_time=today)
+        if windows.time_window_for_partition_key(key).end > since
+    ]

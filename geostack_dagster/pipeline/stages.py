@@ -1,0 +1,30 @@
+"""Which module makes which stage of a pipeline."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+
+
+class StageModule(Protocol):
+    """One stage: makes an artefact of a partition, and says whether it is up to date."""
+
+    def run(self, spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
+        """Make the artefact; nothing is done if it is up to date."""
+        ...
+
+    def current(self, spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+        """Fingerprint of the artefact if it is up to date with its inputs; else None."""
+        ...
+
+
+def module_of(spec: PipelineSpec, stage: str) -> StageModule:
+    """The module of a stage: `snapshot`, `stack`, `cube`, `indices`, `enhancement` or `plumes`.
+
+    Imported when it is asked for: it brings xarray, odc, icechunk or jax, which the code location
+    does without.
+    """
+    return cast("StageModule", import_module(f"geostack_dagster.pipeline.{stage}"))
