@@ -68,7 +68,7 @@ class Coding:
 
     def packets(self, pixels: Pixels) -> bytes:
         """What follows the SOT segment when these pixels are the only tile."""
-        codestream = self._encoded(np.minimum(pixels, 2**self.bits - 1))
+        codestream = self.encoded(np.minimum(pixels, 2**self.bits - 1))
         start = codestream.index(struct.pack(">HHH", _SOT, 10, 0))
         return codestream[start + _SOT_BYTES : -len(_EOC)]
 
@@ -78,21 +78,15 @@ class Coding:
 
     def segments(self) -> bytes:
         """COD and QCD, which do not depend on the pixels."""
-        codestream = self._encoded(self.zeros(self.tile, self.tile))
-        found, at = b"", 2
-        while (marker := _u16(codestream, at)) != _SOT:
-            end = at + 2 + _u16(codestream, at + 2)
-            if marker in (_COD, _QCD):
-                found += codestream[at:end]
-            at = end
-        return found
+        return _segments(self)
 
     def zeros(self, height: int, width: int) -> Pixels:
         """A blank tile."""
         shape = (height, width, self.samples) if self.samples > 1 else (height, width)
         return np.zeros(shape, np.uint8 if self.bits <= 8 else np.uint16)
 
-    def _encoded(self, pixels: Pixels) -> bytes:
+    def encoded(self, pixels: Pixels) -> bytes:
+        """The codestream of an image of one tile."""
         return bytes(
             imagecodecs.jpeg2k_encode(
                 pixels,
@@ -252,6 +246,18 @@ def _aligned(length: int) -> int:
 
 def _u16(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 2])
+
+
+@lru_cache(maxsize=64)
+def _segments(coding: Coding) -> bytes:
+    codestream = coding.encoded(coding.zeros(coding.tile, coding.tile))
+    found, at = b"", 2
+    while (marker := _u16(codestream, at)) != _SOT:
+        end = at + 2 + _u16(codestream, at + 2)
+        if marker in (_COD, _QCD):
+            found += codestream[at:end]
+        at = end
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,13 @@
-"""The catalogue the world offers: two tiles, nine overpasses, two archives, and their troubles.
+"""The catalogue the world offers of Sentinel-2: two tiles, nine overpasses, four archives.
+
+And their troubles; those of EMIT and EnMAP are in `spectrometer_offers.py`.
 
 =============  ============================================================================
 2024-06-08     20HNJ: swath edge through the AOI, nodata west of it
 2024-06-13     Planetary Computer, 32TMT: baseline 02.12, without the offset of 1000
 2024-06-18     mostly cloudy
 2024-06-23     Earth Search, 32TMT: `_0_` (02.14) and `_1_` (05.10) of one acquisition
+2024-06-28     CDSE, 32TMT, Level-2A: N0510 and its reprocessing N0511, both listed
 2024-07-13     late: in no catalogue until it arrives
 =============  ============================================================================
 """
@@ -15,9 +18,14 @@ from datetime import date, timedelta
 
 from geostack_dagster.domain.item import Item
 from geostack_dagster.sandbox.acquisition import Acquisition, Processing, Tile
+from geostack_dagster.sandbox.cdse_items import cdse_l1c_item, cdse_l2a_item
 from geostack_dagster.sandbox.earth_search_items import earth_search_item
 from geostack_dagster.sandbox.objects import Make
 from geostack_dagster.sandbox.planetary_items import planetary_item
+from geostack_dagster.sandbox.sentinel_hub_items import (
+    sentinel_hub_l1c_item,
+    sentinel_hub_l2a_item,
+)
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.world import World
 
@@ -45,6 +53,7 @@ _OVERPASSES = 9
 _LATE = date(2024, 7, 13)
 _OLD_BASELINE = date(2024, 6, 13)
 _DUPLICATED = date(2024, 6, 23)
+_REPROCESSED_AT_CDSE = date(2024, 6, 28)
 _CUT = date(2024, 6, 8)
 # Ground seen east of a swath edge; as of the recorded pass of 2024-03-11 over 20HNJ.
 _SWATH = (
@@ -58,23 +67,52 @@ _NOMINAL = Processing(baseline="05.10", delay=timedelta(hours=4, minutes=27, sec
 _ESRI = Processing(baseline="02.12", delay=timedelta(days=50, hours=22))
 _FIRST_RUN = Processing(baseline="02.14", delay=timedelta(hours=2, minutes=50))
 _REPROCESSED = Processing(baseline="05.10", delay=timedelta(days=31), sequence=1)
+_COLLECTION_2 = Processing(baseline="05.11", delay=timedelta(days=160, hours=3, minutes=12))
 _LATER = Processing(baseline="05.11", delay=timedelta(days=200))
 
-type Writer = Callable[[Acquisition, Processing, World], Item]
-_WRITERS: dict[str, Writer] = {
-    "planetary_computer": planetary_item,
-    "earth_search": earth_search_item,
+# By archive, level and day, over the first tile.
+_SPECIAL: Mapping[tuple[str, str, date], tuple[Processing, ...]] = {
+    ("planetary_computer", "L2A", _OLD_BASELINE): (_ESRI,),
+    ("earth_search", "L2A", _DUPLICATED): (_FIRST_RUN, _REPROCESSED),
+    ("cdse", "L2A", _REPROCESSED_AT_CDSE): (_NOMINAL, _COLLECTION_2),
 }
-_REPLACING = frozenset({"planetary_computer"})
+
+type Writer = Callable[[Acquisition, Processing, World], Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What an archive makes of an acquisition."""
+
+    archive: str
+    level: str
+    write: Writer
+    is_replaced: bool = False
+    """Whether the archive takes the old Item away when it is processed anew."""
+
+
+_PRODUCTS = (
+    Product("planetary_computer", "L2A", planetary_item, is_replaced=True),
+    Product("earth_search", "L2A", earth_search_item),
+    Product("cdse", "L2A", cdse_l2a_item),
+    Product("cdse", "L1C", cdse_l1c_item),
+    Product("sentinel_hub", "L2A", sentinel_hub_l2a_item),
+    Product("sentinel_hub", "L1C", sentinel_hub_l1c_item),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneOffer:
     """A Sentinel-2 Item that an archive has or will have; see `offer.Offer`."""
 
-    archive: str
+    product: Product
     acquisition: Acquisition
     processing: Processing
+
+    @property
+    def archive(self) -> str:
+        """Our name of the provider."""
+        return self.product.archive
 
     @property
     def is_late(self) -> bool:
@@ -83,7 +121,7 @@ class SceneOffer:
 
     def item(self, world: World) -> Item:
         """The Item in the archive's dialect."""
-        return _WRITERS[self.archive](self.acquisition, self.processing, world)
+        return self.product.write(self.acquisition, self.processing, world)
 
     def objects(self, setting: Setting) -> Mapping[str, Make]:
         """Nothing: all assets are rendered from what the Item states."""
@@ -92,7 +130,7 @@ class SceneOffer:
     @property
     def is_replaced(self) -> bool:
         """Whether the archive takes the old Item away when it is processed anew."""
-        return self.archive in _REPLACING
+        return self.product.is_replaced
 
     def reprocessed(self, baseline: str | None = None) -> "SceneOffer":
         """The same acquisition processed anew, numbered after this one."""
@@ -116,17 +154,15 @@ def sentinel2_offers() -> Iterator[SceneOffer]:
                 platform=("S2A", "S2B")[number % 2],
                 cut=_SWATH if (tile, day) == (RIO_CUARTO, _CUT) else (),
             )
-            for archive in _WRITERS:
-                for processing in _processings(archive, acquisition):
+            for product in _PRODUCTS:
+                for processing in _processings(product, acquisition):
                     yield SceneOffer(
-                        archive=archive, acquisition=acquisition, processing=processing
+                        product=product, acquisition=acquisition, processing=processing
                     )
 
 
-def _processings(archive: str, acquisition: Acquisition) -> tuple[Processing, ...]:
+def _processings(product: Product, acquisition: Acquisition) -> tuple[Processing, ...]:
     if acquisition.tile == EMMENTAL:
-        if (archive, acquisition.day) == ("planetary_computer", _OLD_BASELINE):
-            return (_ESRI,)
-        if (archive, acquisition.day) == ("earth_search", _DUPLICATED):
-            return (_FIRST_RUN, _REPROCESSED)
+        where = (product.archive, product.level, acquisition.day)
+        return _SPECIAL.get(where, (_NOMINAL,))
     return (_NOMINAL,)
