@@ -83,7 +83,7 @@ COMPARE = {name: getattr(operator, name) for name in ("eq", "lt", "gt")} | {
 
 def expected(asked: ItemQuery) -> list[str]:
     """Brute force: ids in order of time."""
-    place = shapely.from_geojson(shapely.to_geojson(shapely.geometry.shape(asked.aoi.geometry)))
+    place = shapely.geometry.shape(asked.aoi.geometry)
     found = [
         scene
         for scene in SCENES
