@@ -46,6 +46,13 @@ class Window:
     sample: int | None = None
     """The one band that is wanted of a raster with planes; None for all that there are."""
 
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows, shape (height, 1), and columns, shape (1, width), at full resolution."""
+        rows = (self.row + np.arange(self.height)) * self.step + self.step // 2
+        columns = (self.column + np.arange(self.width)) * self.step + self.step // 2
+        return rows[:, None], columns[None]
+
 
 class Painter(Protocol):
     """Gives the pixels of a raster; shape (height, width) or (height, width, samples)."""

@@ -14,7 +14,7 @@ import numpy as np
 from geostack_dagster.sandbox.cog import Pixels, RasterSpec, Window
 from geostack_dagster.sandbox.emit_maps import NODATA, Map, Maps, geometry_of, maps_of
 from geostack_dagster.sandbox.emit_netcdf import observation_file, radiance_file
-from geostack_dagster.sandbox.emit_plumes import PlumeComplex, taken
+from geostack_dagster.sandbox.emit_plumes import PlumeComplex
 from geostack_dagster.sandbox.emit_scenes import Granule
 from geostack_dagster.sandbox.hdf5 import VirtualNetcdf
 from geostack_dagster.sandbox.netcdf import NetcdfObject
@@ -95,7 +95,7 @@ def _layer(name: str, granule: Granule, layer: Layer, renderer: TileRenderer) ->
 
 def _painted(granule: Granule, layer: Layer, window: Window) -> Pixels:
     """Pixels of a decimation are pixels of the full map, as the archive's overviews are not."""
-    geometry, at = geometry_of(granule), taken(window)
+    geometry, at = geometry_of(granule), window.places
     values = layer(maps_of(granule))[geometry.line[at], geometry.column[at]]
     return np.where(geometry.inside[at], values, np.float32(NODATA))
 

@@ -76,7 +76,7 @@ class PlumeComplex:
 
     def paint(self, window: Window) -> Pixels:
         """Enhancement inside the outline."""
-        shown: NDArray[np.float32] = self.enhancement[taken(window)]
+        shown: NDArray[np.float32] = self.enhancement[window.places]
         return shown
 
     @cached_property
@@ -176,14 +176,6 @@ class PlumeComplex:
 
 def _moved(granule: Granule, line: Floats, column: Floats, down: float, right: float) -> Sites:
     return granule.swath.sites(line + down, column + right)
-
-
-def taken(window: Window) -> tuple[Any, Any]:
-    """Rows and columns of the full raster that a window of a decimation level shows."""
-    half = window.step // 2
-    rows = (window.row + np.arange(window.height)) * window.step + half
-    columns = (window.column + np.arange(window.width)) * window.step + half
-    return rows[:, None], columns[None]
 
 
 def _complexes() -> tuple[PlumeComplex, ...]:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from geostack_dagster.sandbox import noise, weather
+from geostack_dagster.sandbox.sampling import Sites
 from geostack_dagster.sandbox.sun import sun
 from geostack_dagster.sandbox.swath import Swath
 
@@ -115,14 +116,15 @@ class Granule:
 
     @cached_property
     def cloud_cover(self) -> int:
-        """Percentage of cloudy pixels, sampled."""
-        lines, columns = np.meshgrid(
-            np.linspace(0, self.swath.lines - 1, _SAMPLES),
-            np.linspace(0, self.swath.columns - 1, _SAMPLES),
-            indexing="ij",
-        )
-        sky = weather.sky(self.swath.sites(lines, columns), self.day)
-        return 0 if sky is None else round(100 * float(np.mean(sky.opacity >= _CLOUD)))
+        """Percentage of cloudy ground, sampled on a north-up mesh: few lattice nodes."""
+        swath = self.swath
+        ends = np.meshgrid([0.0, swath.lines - 1], [0.0, swath.columns - 1])
+        corners = swath.sites(ends[0], ends[1])
+        x, y = (np.linspace(np.min(at), np.max(at), _SAMPLES) for at in (corners.x, corners.y))
+        line, column = swath.pixels(Sites(swath.crs, *np.meshgrid(x, y)))
+        inside = (line >= 0) & (line < swath.lines) & (column >= 0) & (column < swath.columns)
+        sky = weather.sky(Sites(swath.crs, x, y), self.day)
+        return 0 if sky is None else round(100 * float(np.mean(sky.opacity[inside] >= _CLOUD)))
 
 
 def _granules() -> tuple[Granule, ...]:
