@@ -88,6 +88,7 @@ def plan_of(pipeline: str, *, start: str, end: str, aois: Sequence[Path]) -> dic
         "items": sum(one.items for one in plans),
         "requests": sum(one.requests for one in plans),
         "bytes": sum(one.bytes for one in plans),
+        "processing_units": round(sum(one.processing_units for one in plans), 3),
         "estimate": "from metadata: 512 x 512 tiles at 0.7 of their size; no header was opened",
         "by_partition": [asdict(one) for one in plans],
     }

@@ -127,6 +127,8 @@ def sentinel2_harmonised(item: Item, asset: Asset, band: Band) -> Radiometry:
     """Reflectance that the service harmonised already (Sentinel Hub's `harmonizeValues`)."""
     if band.categorical:
         return CLASS_CODES
+    if band.wavelength_nm is None:
+        return _sentinel2_ancillary(asset, band)
     return Radiometry(
         scale=_SENTINEL2_SCALE,
         offset=0.0,

@@ -48,6 +48,10 @@ class Limits:
     """Items asked for in one page."""
     concurrent_searches: int = 8
     concurrent_reads: int = 32
+    rendered_px: int = 2500
+    """Rows and columns of an image at most, where a service renders pixels."""
+    retry_after_unit_s: float = 1.0
+    """What a number in Retry-After counts [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

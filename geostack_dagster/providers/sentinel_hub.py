@@ -63,8 +63,15 @@ SENTINEL_HUB = Provider(
         "token": "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/"
         "openid-connect/token",
     },
-    # Quotas page: 300 requests and 300 processing units a minute, and a cap for the month.
-    limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=4),
+    # Quotas page: 300 requests and 300 processing units a minute, and a cap for the month. Process
+    # API reference: 2500 pixels each way. Rate limiting page: Retry-After is in milliseconds.
+    limits=Limits(
+        page_limit=100,
+        concurrent_searches=4,
+        concurrent_reads=4,
+        rendered_px=2500,
+        retry_after_unit_s=0.001,
+    ),
     has_matched=False,
     quirks=(
         "no query extension and no sorting: predicates go as CQL2 JSON",
@@ -72,5 +79,7 @@ SENTINEL_HUB = Provider(
         "ids end in .SAFE and geometries carry a crs member",
         "items of the older service (services.sentinel-hub.com) name no collection",
         "the one asset is a directory: bands exist only as the Process API renders them",
+        "harmonised reflectance is clamped: what is below zero comes as zero",
+        "Retry-After counts milliseconds",
     ),
 )

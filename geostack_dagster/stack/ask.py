@@ -5,8 +5,8 @@ as a whole is an error.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -14,13 +14,27 @@ import numpy as np
 from geostack_dagster.domain.bands import Band
 from geostack_dagster.domain.days import Window, solar_day
 from geostack_dagster.domain.grid import Grid
-from geostack_dagster.domain.item import Asset, Item, assets, item_id, moment, pixel_format
+from geostack_dagster.domain.item import (
+    Asset,
+    Item,
+    Projection,
+    assets,
+    item_id,
+    moment,
+    pixel_format,
+)
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.providers import Collection, Provider
 from geostack_dagster.providers.access import asset_href
+from geostack_dagster.providers.provider import PixelSource
 from geostack_dagster.stack.encoding import Encoding, encoding_of
-from geostack_dagster.stack.loaders import LOADERS
-from geostack_dagster.stack.projection import centre_longitude, touches, trusted_projection
+from geostack_dagster.stack.loaders import loader_of, pixels_read_by
+from geostack_dagster.stack.projection import (
+    centre_longitude,
+    scene_extent,
+    touches,
+    trusted_projection,
+)
 from geostack_dagster.stack.recipe import (
     MaskPolicy,
     Recipe,
@@ -49,14 +63,16 @@ class StackAsk:
     mask: MaskPolicy | None = None
     resampling: str = "nearest"
     """For measured bands; class codes are always taken from the nearest pixel."""
-    loader: str = "odc"
+    loader: str | None = None
+    """One of `LOADERS_OF` the provider's pixels; None takes the first of them."""
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     """Overrides by our band name, for a cube that wants a quantity coded in integers."""
 
     def __post_init__(self) -> None:
         if not self.collections or not self.bands:
             raise ConfigurationError("a stack needs at least one collection and one band")
-        _one_of("loader", self.loader, LOADERS)
+        if self.loader is not None:
+            pixels_read_by(self.loader)
         _one_of("resampling", self.resampling, RESAMPLINGS)
 
 
@@ -64,8 +80,8 @@ def make_recipe(provider: Provider, items: Iterable[Item], *, ask: StackAsk) -> 
     """The Recipe of a stack over these Items.
 
     Raises:
-        ConfigurationError: If the provider has no such collection or band, or if two collections
-            would code a band differently.
+        ConfigurationError: If the provider has no such collection or band, if the loader cannot
+            read it, or if two collections would code a band differently.
     """
     chosen = {name: _bands_of(provider, name, ask) for name in ask.collections}
     longitude = centre_longitude(ask.grid) if ask.longitude is None else ask.longitude
@@ -89,7 +105,7 @@ def make_recipe(provider: Provider, items: Iterable[Item], *, ask: StackAsk) -> 
         bands=_targets(provider, chosen, ask),
         items=tuple(sorted(kept.values(), key=lambda item: (item.day, item.acquired, item.id))),
         mask=ask.mask,
-        loader=ask.loader,
+        loader=loader_of(provider.pixels, ask.loader),
         skipped=tuple(skipped),
     )
 
@@ -111,7 +127,7 @@ def source_of(provider: Provider, collection: Collection, item: Item, band: Band
     if provider.scheme(href) is None:
         raise IntegrityError(f"asset {key} lies where {provider.slug} keeps none: {href}")
     dtype, nodata, format_notes = _pixels(asset, band)
-    projection, projection_notes = trusted_projection(item, asset)
+    projection, projection_notes = _PLACES[provider.pixels](item, asset)
     return Source(
         href=href,
         key=key,
@@ -147,10 +163,23 @@ def _contribution(
         return None, [*skipped, _whole(item, "its image does not touch the grid")]
     if not sources:
         return None, skipped
+    if provider.pixels is PixelSource.PROCESS_API:
+        sources = {name: _rendered(source, ask.grid) for name, source in sources.items()}
     found = RecipeItem(
         id=item_id(item), collection=name, day=day, acquired=acquired, sources=sources
     )
     return found, skipped
+
+
+_PLACES: Mapping[PixelSource, Callable[[Item, Asset], tuple[Projection, tuple[str, ...]]]] = {
+    PixelSource.FILES: trusted_projection,
+    PixelSource.PROCESS_API: scene_extent,
+}
+
+
+def _rendered(source: Source, grid: Grid) -> Source:
+    """The source as the service gives it: on whatever grid is asked for."""
+    return replace(source, projection=Projection(grid.crs, grid.shape, grid.transform))
 
 
 def _sources(

@@ -14,7 +14,7 @@ from geostack_dagster.providers import provider_named
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.encoding import Encoding, values_of
 from geostack_dagster.stack.header import completed
-from geostack_dagster.stack.loaders import loader_named
+from geostack_dagster.stack.loaders import loader_named, loader_of, pixels_read_by
 from geostack_dagster.stack.recipe import Recipe, TargetBand
 
 DIMS = ("time", "y", "x")
@@ -38,11 +38,12 @@ def open_stack(
     Args:
         recipe: What to read.
         signer: Opens the hrefs; None takes the Recipe's provider with credentials found here.
-        loader: One of `LOADERS`; None takes the Recipe's.
+        loader: Another loader of the same pixels; None takes the Recipe's.
         chunks: Sizes by dim [pixels]; what is left out takes `CHUNKS`.
 
     Raises:
-        ConfigurationError: If `chunks` names another dim, or the provider or loader is unknown.
+        ConfigurationError: If `chunks` names another dim, or the provider or loader is unknown,
+            or the loader reads pixels of another kind.
         AssetError, CredentialError, ServiceError: If metadata leaves the projection to a header
             that cannot be read.
     """
@@ -51,7 +52,8 @@ def open_stack(
         signer = signer_for(provider_named(recipe.provider))
     if recipe.items:
         recipe = completed(recipe, signer)
-        arrays = loader_named(loader or recipe.loader)(recipe, signer, chunks=sizes)
+        name = loader_of(pixels_read_by(recipe.loader), loader or recipe.loader)
+        arrays = loader_named(name)(recipe, signer, chunks=sizes)
     else:
         arrays = {band.name: _empty(recipe, band) for band in recipe.bands}
     return xr.Dataset(

@@ -17,7 +17,11 @@ from rasterio.errors import RasterioError
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.errors import AssetError, IntegrityError
+from geostack_dagster.providers import provider_named
+from geostack_dagster.providers.provider import PixelSource
 from geostack_dagster.stack.header import Header, header_of
+from geostack_dagster.stack.loaders import pixels_read_by
+from geostack_dagster.stack.process_api.proof import sight
 from geostack_dagster.stack.projection import same_crs
 from geostack_dagster.stack.reader import loop
 from geostack_dagster.stack.reader.byte_file import ByteFile, RemoteBlocks
@@ -73,6 +77,8 @@ class ProbeReport:
 def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeReport]:
     """One report for each scope of the Recipe's hrefs, in the order of its Items.
 
+    Where a service renders the pixels there is one for the service.
+
     Args:
         recipe: What is going to be read.
         signer: Opens its hrefs.
@@ -82,10 +88,13 @@ def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeR
         IntegrityError: If `strict` and a header contradicts the metadata's CRS, shape or transform.
         AssetError, CredentialError, ServiceError: If an asset cannot be opened.
     """
-    reports = [
-        _report(scope, item, band, source, signer)
-        for scope, (item, band, source) in _first_of_each(recipe, signer).items()
-    ]
+    if pixels_read_by(recipe.loader) is PixelSource.PROCESS_API:
+        reports = [_rendered(recipe, signer)] if recipe.items else []
+    else:
+        reports = [
+            _report(scope, item, band, source, signer)
+            for scope, (item, band, source) in _first_of_each(recipe, signer).items()
+        ]
     wrong = [
         f"{report.item} {report.band}: {text}"
         for report in reports
@@ -146,6 +155,38 @@ def _report(scope: str, item: str, band: str, source: Source, signer: Signer) ->
         expires_at=None if credential is None else credential.expires_at,
         contradictions=wrong,
         warnings=(*source.radiometry.warnings, *source.notes, *odd),
+    )
+
+
+def _rendered(recipe: Recipe, signer: Signer) -> ProbeReport:
+    provider, found = provider_named(recipe.provider), sight(recipe, signer)
+    href, first = Href(provider.endpoints["process"]), recipe.items[0]
+    band, source = next(iter(first.sources.items()))
+    credential = signer.credential(href)
+    return ProbeReport(
+        scope=signer.scope(href),
+        href=href,
+        item=first.id,
+        band=band,
+        header=Header(
+            driver="Process API",
+            dtype="uint16",
+            nodata=None,
+            projection=source.projection,
+            block=(provider.limits.rendered_px,) * 2,
+            compression=None,
+            overviews=(),
+            scale=1.0,
+            offset=0.0,
+        ),
+        bytes_read=found.bytes_read,
+        seconds=found.seconds,
+        expires_at=None if credential is None else credential.expires_at,
+        contradictions=tuple(
+            f"the service has no scene for {item}, which its catalogue lists"
+            for item in found.missing
+        ),
+        warnings=(*source.radiometry.warnings, *source.notes),
     )
 
 

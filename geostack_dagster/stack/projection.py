@@ -40,6 +40,16 @@ def trusted_projection(item: Item, asset: Asset) -> tuple[Projection, tuple[str,
     return stated, tuple(notes)
 
 
+def scene_extent(item: Item, asset: Asset) -> tuple[Projection, tuple[str, ...]]:
+    """The ground that `proj:bbox` states, as one large pixel; nothing where it is not stated."""
+    stated = projection(item, asset)
+    bbox = _stated_bbox(item, asset)
+    if bbox is None or stated.crs is None or not _is_known(stated.crs):
+        return Projection(None, None, None), ()
+    left, bottom, right, top = bbox
+    return Projection(stated.crs, (1, 1), (right - left, 0.0, left, 0.0, bottom - top, top)), ()
+
+
 def touches(stated: Projection, grid: Grid) -> bool:
     """Whether pixels of the asset can fall on the grid; True as long as that is not known."""
     found = bounds_on(stated, grid.crs)

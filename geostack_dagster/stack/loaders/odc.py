@@ -21,7 +21,7 @@ from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.stack.encoding import Encoding, Pixels, Valid, encode
 from geostack_dagster.stack.reader.driver import CogDriver, DriverConfig
 from geostack_dagster.stack.reader.rule import SourceRule
-from geostack_dagster.stack.reader.source import FetchPolicy
+from geostack_dagster.stack.reader.source import FetchPolicy, TransportName
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Source
 
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -37,17 +37,31 @@ def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[s
 
 def driver_for(recipe: Recipe, signer: Signer) -> ReaderDriver:
     """The COG reader as odc-loader's driver for this Recipe."""
-    # Not the fingerprint alone: a reader keeps its signer, and another must not read through it.
-    config = DriverConfig(
-        signer=signer,
-        policy=_policy(recipe),
-        key=f"{recipe.fingerprint}-{uuid4().hex}",
-    )
-    driver: ReaderDriver = CogDriver(config, md_parser=RecipeParser(recipe, rule_of))
+    driver: ReaderDriver = CogDriver(config_for(recipe, signer), md_parser=parser_for(recipe))
     return driver
 
 
-def _policy(recipe: Recipe) -> FetchPolicy:
+def config_for(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    transport: TransportName = "obstore",
+    index: str | None = None,
+) -> DriverConfig:
+    """How the COG reader reads this Recipe: a reader of its own, with its headers."""
+    # Not the fingerprint alone: a reader keeps its signer, and another must not read through it.
+    key = f"{recipe.fingerprint}-{uuid4().hex}"
+    return DriverConfig(
+        signer=signer, transport=transport, policy=policy_for(recipe), index=index, key=key
+    )
+
+
+def parser_for(recipe: Recipe) -> "RecipeParser":
+    """Tells odc-loader, and by it the COG reader, about this Recipe's bands and sources."""
+    return RecipeParser(recipe, rule_of)
+
+
+def policy_for(recipe: Recipe) -> FetchPolicy:
     """As many requests in flight as the archive allows: CDSE bans accounts that open more."""
     provider = PROVIDERS.get(recipe.provider)
     if provider is None:

@@ -1,0 +1,1 @@
+"""Pixels that a service renders on request: Sentinel Hub's Process API."""
