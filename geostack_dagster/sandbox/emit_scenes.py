@@ -4,7 +4,7 @@ On the solar days of Sentinel-2's overpasses, at hours of its own: the space sta
 wanders. Files of a granule are in `emit_files.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 
@@ -17,6 +17,8 @@ from geostack_dagster.sandbox.swath import Swath
 
 FIRST = date(2024, 6, 3)
 REVISIT = timedelta(days=5)
+SPLIT = ("emmental", date(2024, 7, 8))
+"""The area and the day on which the border of two granules of one orbit runs through the area."""
 LATE = date(2024, 7, 13)
 """The day whose products are in no catalogue until they arrive."""
 _SCAN = timedelta(seconds=4.3)  # 512 lines of 60 m at 7.2 km/s over ground
@@ -51,10 +53,12 @@ class Granule:
     """One granule of EMIT."""
 
     aoi: str
-    """Demonstration area that it covers whole, as in `emmental`."""
+    """Demonstration area that it covers whole but on `SPLIT`, as in `emmental`."""
     start: datetime
     """UTC of the first line."""
     swath: Swath
+    before: "Granule | None" = None
+    """The granule of the same orbit that ends where this one begins."""
 
     @property
     def end(self) -> datetime:
@@ -85,6 +89,8 @@ class Granule:
     @property
     def scene(self) -> str:
         """Number within the orbit, as in `003`."""
+        if self.before is not None:
+            return f"{int(self.before.scene) + 1:03d}"
         return f"{1 + noise.seed_of('scene', self.start) % 12:03d}"
 
     @property
@@ -132,8 +138,9 @@ def _granules() -> tuple[Granule, ...]:
     for aoi, (crs, middle, ascending, hours) in _AREAS.items():
         for number, hour in enumerate(hours):
             day = FIRST + number * REVISIT
+            reach = 0.0 if (aoi, day) == SPLIT else _AOI_OFFSET_M
             x, y = (
-                value + _AOI_OFFSET_M * (2 * noise.unit_of("granule", aoi, day, axis) - 1)
+                value + reach * (2 * noise.unit_of("granule", aoi, day, axis) - 1)
                 for axis, value in enumerate(middle)
             )
             swath = Swath(
@@ -142,9 +149,20 @@ def _granules() -> tuple[Granule, ...]:
                 heading_deg=ascending if number % 2 == 0 else 180 - ascending,
             )
             start = datetime.combine(day, time.fromisoformat(hour), tzinfo=UTC)
-            found.append(Granule(aoi=aoi, start=start, swath=swath))
+            granule = Granule(aoi=aoi, start=start, swath=swath)
+            found += _split(granule) if (aoi, day) == SPLIT else (granule,)
     return tuple(found)
 
 
+def _split(granule: Granule) -> tuple[Granule, Granule]:
+    """The two granules that meet in the middle of one."""
+    swath = granule.swath
+    before = replace(granule, swath=swath.moved(-swath.length_m / 2))
+    after = replace(
+        before, start=granule.start + _SCAN, swath=swath.moved(swath.length_m / 2), before=before
+    )
+    return before, after
+
+
 GRANULES = _granules()
-"""Nine passes over each area, oldest first within an area."""
+"""Nine passes over each area, oldest first within an area; one of them in two granules."""

@@ -5,7 +5,7 @@ sway of the platform, so the geometry table is none that a shift could replace.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,17 @@ class Swath:
     lines: int = 512
     columns: int = 400
     pixel_m: float = 60.0
+
+    @property
+    def length_m(self) -> float:
+        """From the first line to the one that would follow the last."""
+        return self.lines * self.pixel_m
+
+    def moved(self, along_m: float) -> "Swath":
+        """The same swath further along its track."""
+        sine, cosine = self._direction
+        x, y = self.centre
+        return replace(self, centre=(x + along_m * sine, y + along_m * cosine))
 
     def sites(self, lines: Floats, columns: Floats) -> Sites:
         """Places of pixels; both arguments of one shape, 0 being the centre of the first."""
