@@ -1,17 +1,17 @@
 """What a raster's header says, for what the metadata leaves out and to hold against it."""
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import rasterio
-
 from geostack_dagster.auth.signer import Signer
+from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import Projection
 from geostack_dagster.errors import AssetError
-from geostack_dagster.stack.gdal import reading
 from geostack_dagster.stack.pixels import check_band
+from geostack_dagster.stack.reader import loop
+from geostack_dagster.stack.reader.cog import CogReader
+from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Source
 
 _CONCURRENT_HEADERS = 16
@@ -58,51 +58,57 @@ def header_of(dataset: Any, source: Source) -> Header:
     )
 
 
-def read_header(source: Source, signer: Signer) -> Header:
-    """Header of a source, opened with a credential of now."""
-
-    def read(path: str) -> Header:
-        with rasterio.open(path, sharing=False) as dataset:
-            return header_of(dataset, source)
-
-    return reading(source.href, signer, read)
-
-
-def completed(recipe: Recipe, signer: Signer) -> Recipe:
+def completed(recipe: Recipe, signer: Signer, *, reader: CogReader | None = None) -> Recipe:
     """The Recipe with every projection known; opens only files whose metadata leaves it out.
+
+    Args:
+        recipe: What is going to be read.
+        signer: Opens its hrefs.
+        reader: Reads the headers, and keeps them for the pixels; None takes one for this call.
 
     Raises:
         AssetError: If a file has no CRS either, or cannot be read.
         CredentialError, ServiceError: As every read.
     """
     wanted = {
-        source.href: source
+        source.href
         for item in recipe.items
         for source in item.sources.values()
         if source.from_header
     }
     if not wanted:
         return recipe
-    with ThreadPoolExecutor(_CONCURRENT_HEADERS, thread_name_prefix="geostack-header") as pool:
-        found = pool.map(lambda source: _projection(source, signer), wanted.values())
-        known = dict(zip(wanted, found, strict=True))
+    if reader is not None:
+        known = loop.wait(_projections(reader, wanted))
+    else:
+        remote = ByteSource(signer, policy=FetchPolicy(in_flight=_CONCURRENT_HEADERS))
+        try:
+            known = loop.wait(_projections(CogReader(remote), wanted))
+        finally:
+            loop.wait(remote.close())
     return replace(recipe, items=tuple(_items(recipe.items, known)))
 
 
-def _items(items: Iterable[RecipeItem], known: dict[Any, Projection]) -> Iterable[RecipeItem]:
+async def _projections(reader: CogReader, hrefs: Collection[Href]) -> dict[Href, Projection]:
+    known: dict[Href, Projection] = {}
+
+    async def one(href: Href) -> None:
+        header = await reader.header(href)
+        if header.crs is None or header.transform is None:
+            raise AssetError(
+                f"neither the item nor the header of {href} states a CRS; it cannot be placed on a "
+                "grid (sensor geometry needs a swath reader)"
+            )
+        known[href] = Projection(header.crs, header.main.shape, header.transform)
+
+    await loop.together(one(href) for href in hrefs)
+    return known
+
+
+def _items(items: Iterable[RecipeItem], known: dict[Href, Projection]) -> Iterable[RecipeItem]:
     for item in items:
         sources = {
             name: replace(source, projection=known[source.href]) if source.from_header else source
             for name, source in item.sources.items()
         }
         yield replace(item, sources=sources)
-
-
-def _projection(source: Source, signer: Signer) -> Projection:
-    found = read_header(source, signer).projection
-    if found.crs is None:
-        raise AssetError(
-            f"neither the item nor the header of {source.href} states a CRS; it cannot be placed "
-            "on a grid (sensor geometry needs a swath reader)"
-        )
-    return found

@@ -6,8 +6,9 @@ for, so neighbouring tiles share requests and shared tiles are fetched and decod
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from geostack_dagster.domain.hrefs import Href, basename
 from geostack_dagster.errors import AssetError, GeostackError
@@ -140,14 +141,26 @@ class CogReader:
         self._headers.pop(href, None)
         self._known.pop(href, None)
 
+    async def prefetch(self, hrefs: Iterable[Href]) -> None:
+        """Have the headers of these files at hand, all asked for at the same time.
+
+        What cannot be read is passed over: whoever needs it asks again, and is told why.
+        """
+        asks = [self.header(href) for href in islice(hrefs, _MAX_HEADERS)]
+        await asyncio.gather(*asks, return_exceptions=True)
+
     def known_headers(self) -> dict[Href, Header]:
         """All headers at hand, for a tile index."""
-        read = {
+        return {**self._known, **self.learned()}
+
+    def learned(self) -> dict[Href, Header]:
+        """Headers that had to be read from their files."""
+        return {
             href: found.result()
-            for href, found in self._headers.items()
+            for href, found in list(self._headers.items())
             if found.done() and not found.cancelled() and found.exception() is None
+            if href not in self._known
         }
-        return {**self._known, **read}
 
     async def _fetched(
         self, href: Href, etag: str | None, span: Span, tiles: Sequence[_Awaited]

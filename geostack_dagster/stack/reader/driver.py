@@ -8,9 +8,9 @@ pickled to a worker.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, override
 from uuid import uuid4
@@ -23,11 +23,11 @@ from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.hrefs import Href, basename, canonical
 from geostack_dagster.errors import IntegrityError, ServiceError
 from geostack_dagster.stack.reader.codec import Raw
-from geostack_dagster.stack.reader.header import Header
-from geostack_dagster.stack.reader.loop import wait
+from geostack_dagster.stack.reader.loop import submit, wait
 from geostack_dagster.stack.reader.pixels import PixelReader
 from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy, TransportName
+from geostack_dagster.stack.reader.tile_index import recalled
 from geostack_dagster.stack.reader.usage import Reached, Usage
 
 _log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class DriverConfig:
     signer: Signer | None = None
     transport: TransportName = "obstore"
     policy: FetchPolicy = field(default_factory=FetchPolicy)
-    headers: Mapping[Href, Header] = field(default_factory=dict, repr=False)
-    """Headers known beforehand, such as a stored tile index."""
+    index: str | None = None
+    """URL of a tile index; each process reads it once."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Names the reader that drivers of this configuration share in a process.
 
@@ -62,13 +62,20 @@ class CogDriver:
         config: What it is made of.
         md_parser: Tells odc-stac about bands, and may give sources a `SourceRule`; stays behind
             when the driver travels, for by then every source carries its rule.
+        expected: Files that will all be read: their headers are fetched together with the first.
+            Stays behind as well: a worker reads a part of them.
     """
 
     def __init__(
-        self, config: DriverConfig | None = None, *, md_parser: MDParser | None = None
+        self,
+        config: DriverConfig | None = None,
+        *,
+        md_parser: MDParser | None = None,
+        expected: Sequence[Href] = (),
     ) -> None:
         self.config = config or DriverConfig()
         self._md_parser = md_parser
+        self._expected = tuple(expected)
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
@@ -83,7 +90,9 @@ class CogDriver:
             found = _readers.get(config.key)
             if found is None:
                 source = ByteSource(config.signer, transport=config.transport, policy=config.policy)
-                found = _readers[config.key] = PixelReader(source, config.headers)
+                found = _readers[config.key] = PixelReader(source, recalled(config.index))
+                if self._expected:
+                    submit(found.cogs.prefetch(self._expected))
                 if len(_readers) > _MAX_READERS:
                     _readers.popitem(last=False)
             _readers.move_to_end(config.key)
@@ -146,26 +155,25 @@ class CogSource:
             CredentialError: Always.
             ConfigurationError: If the file has no such band.
         """
-        href = canonical(self.source.uri)
+        rule = SourceRule.of(self.source)
+        usage = Usage(band=rule.band or self.source.band, grid=dst_geobox, cfg=cfg, rule=rule)
+        reader = self.driver.reader  # not on the loop: it may have an index to read
         try:
-            found = wait(self._read(href, cfg, dst_geobox, selection))
+            found = wait(self._read(reader, usage, selection))
         except (IntegrityError, ServiceError) as error:
             if cfg.fail_on_error:
                 raise
-            _log.warning("left out %s: %s", basename(href), error)
+            _log.warning("left out %s: %s", basename(self.source.uri), error)
             return _nowhere(cfg, dst)
         return self._shaped(found, cfg, dst)
 
-    async def _read(
-        self, href: Href, cfg: RasterLoadParams, grid: GeoBox, selection: Any
-    ) -> list[Reached]:
-        reader, rule = self.driver.reader, SourceRule.of(self.source)
-        bands = [rule.band or self.source.band]
-        if bands == [0]:
-            header = await reader.cogs.header(href)
-            bands = _selected(header.main.samples, selection)
-        usages = [Usage(band=band, grid=grid, cfg=cfg, rule=rule) for band in bands]
-        return await reader.read(href, usages)
+    async def _read(self, reader: PixelReader, usage: Usage, selection: Any) -> list[Reached]:
+        href = canonical(self.source.uri)
+        if usage.band != 0:
+            return await reader.read(href, [usage])
+        header = await reader.cogs.header(href)
+        bands = _selected(header.main.samples, selection)
+        return await reader.read(href, [replace(usage, band=band) for band in bands])
 
     def _shaped(
         self, found: list[Reached], cfg: RasterLoadParams, dst: Raw | None

@@ -20,7 +20,7 @@ from geostack_dagster.stack.reader.local import LocalTransport
 from geostack_dagster.stack.reader.obstore_transport import ObstoreTransport
 from geostack_dagster.stack.reader.ranges import Coalescing, coalesce
 from geostack_dagster.stack.reader.refusal import Verdict, failed, judge, refused, retry_after_s
-from geostack_dagster.stack.reader.transport import Ask, Buffer, Reply, Transport
+from geostack_dagster.stack.reader.transport import Ask, Buffer, Reply, Transport, strong
 
 type TransportName = Literal["obstore", "fsspec"]
 
@@ -115,7 +115,7 @@ class ByteSource:
         """
         async with self.slots:
             reply = await self._persist(href, 0, nbytes, None)
-        return Opening(data=reply.data, size=reply.size, etag=reply.etag)
+        return Opening(data=reply.data, size=reply.size, etag=strong(reply.etag))
 
     async def fetch(self, href: Href, start: int, stop: int, *, etag: str | None = None) -> Buffer:
         """Exactly these bytes, in one request; the caller holds one of `slots`.

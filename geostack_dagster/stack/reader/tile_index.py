@@ -1,25 +1,27 @@
-"""A tile index: headers of many files in one Parquet file, kept beside the snapshot.
+"""A tile index: headers of many files in one Parquet file, kept beside the Recipe that names them.
 
 A second visit then begins with the tiles: no header is read. Every header carries the entity tag of
-its file where the archive gave one, and tile reads demand that tag, so an index never outlives the
-files it describes.
+its file, and tile reads demand that tag, so an index never outlives the files it describes. Files
+of archives that give no tag are left out.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from geostack_dagster import storage
 from geostack_dagster.domain.hrefs import Href, canonical
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.level import Level
 
+_log = logging.getLogger(__name__)
 _VERSION = 1
 _ARRAYS = ("offsets", "counts")
 _SCHEMA = pa.schema(
@@ -33,12 +35,16 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_index(headers: Mapping[Href, Header], path: Path) -> int:
-    """Number of headers written; files that only rasterio reads are left out."""
+def write_index(headers: Mapping[Href, Header], url: str) -> int:
+    """Number of headers written; those of files that only rasterio reads are left out.
+
+    Raises:
+        RejectedCredentialError, ServiceError: If the storage does not take the file.
+    """
     rows = [
         (str(canonical(href)), header)
         for href, header in sorted(headers.items())
-        if header.unsupported is None
+        if header.unsupported is None and header.etag is not None
     ]
     table = pa.Table.from_pylist(
         [
@@ -52,26 +58,42 @@ def write_index(headers: Mapping[Href, Header], path: Path) -> int:
         ],
         schema=_SCHEMA,
     )
-    pq.write_table(table, path, compression="zstd")
+    with storage.staged(url) as path:
+        pq.write_table(table, path, compression="zstd")
     return len(rows)
 
 
-def read_index(path: Path) -> dict[Href, Header]:
+def read_index(url: str) -> dict[Href, Header]:
     """The headers written by `write_index`.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         IntegrityError: If the file is no tile index, or of another version.
     """
+    content = storage.read_bytes(url)
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(content))
     except pa.ArrowInvalid as error:
-        raise IntegrityError(f"{path} is no tile index: {error}; delete it") from error
+        raise IntegrityError(f"{url} is no tile index: {error}; delete it") from error
     version = (table.schema.metadata or {}).get(b"geostack:tile_index", b"").decode()
     if version != str(_VERSION):
         raise IntegrityError(
-            f"{path} is a tile index of version {version!r}, not {_VERSION}; delete it"
+            f"{url} is a tile index of version {version!r}, not {_VERSION}; delete it"
         )
     return {Href(row["href"]): _header(row) for row in table.to_pylist()}
+
+
+def recalled(url: str | None) -> dict[Href, Header]:
+    """The headers of an index, or none: without it, reading takes a little longer and no harm."""
+    if url is None:
+        return {}
+    try:
+        return read_index(url)
+    except FileNotFoundError:
+        return {}
+    except IntegrityError as error:
+        _log.warning("headers are read anew: %s", error)
+        return {}
 
 
 def _all_levels(header: Header) -> tuple[Level, ...]:

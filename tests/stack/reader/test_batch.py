@@ -214,9 +214,9 @@ def test_a_stored_index_saves_the_header_reads(server, scene, tmp_path):
     first = PixelReader(ByteSource())
     grid = part(slice(100, 300), slice(100, 300))
     read_batch(first, [request(href, grid)])
-    assert write_index(first.cogs.known_headers(), tmp_path / "index.parquet") == 1
+    assert write_index(first.cogs.known_headers(), str(tmp_path / "index.parquet")) == 1
     server.seen.clear()
-    again = PixelReader(ByteSource(), read_index(tmp_path / "index.parquet"))
+    again = PixelReader(ByteSource(), read_index(str(tmp_path / "index.parquet")))
     found = read_batch(again, [request(href, grid)]).arrays[0]
     np.testing.assert_array_equal(found, values[100:300, 100:300])
     assert all(seen.range[0] > 0 for seen in server.seen)
@@ -228,10 +228,10 @@ def test_an_index_of_a_replaced_file_does_no_harm(server, tiff, pixels, tmp_path
     tiff(path, pixels(200, 200)[None])
     reader = PixelReader(ByteSource())
     wait(reader.cogs.header(href))
-    write_index(reader.cogs.known_headers(), tmp_path / "index.parquet")
+    write_index(reader.cogs.known_headers(), str(tmp_path / "index.parquet"))
     values = pixels(220, 210) + np.uint16(5)
     tiff(path, values[None], compress=None, predictor=None)
-    again = PixelReader(ByteSource(), read_index(tmp_path / "index.parquet"))
+    again = PixelReader(ByteSource(), read_index(str(tmp_path / "index.parquet")))
     found = read_batch(again, [request(href, part(slice(0, 220), slice(0, 210)))]).arrays[0]
     np.testing.assert_array_equal(found, values)
 
