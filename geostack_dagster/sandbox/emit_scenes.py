@@ -134,7 +134,7 @@ class Granule:
 
 
 def _granules() -> tuple[Granule, ...]:
-    found = []
+    found: list[Granule] = []
     for aoi, (crs, middle, ascending, hours) in _AREAS.items():
         for number, hour in enumerate(hours):
             day = FIRST + number * REVISIT
