@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache, partial
 
 from geostack_dagster.domain.item import Item
-from geostack_dagster.sandbox.emit_files import l1b_files
 from geostack_dagster.sandbox.emit_scenes import GRANULES, Granule
-from geostack_dagster.sandbox.objects import Make
+from geostack_dagster.sandbox.objects import Make, Stored, TileRenderer
 from geostack_dagster.sandbox.places import LP_PROTECTED, LP_PUBLIC
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.world import World
@@ -15,7 +15,11 @@ from geostack_dagster.sandbox.world import World
 _GATE = "https://data.lpdaac.earthdatacloud.nasa.gov"
 _SHORT_NAME, _VERSION = "EMITL1BRAD", "001"
 _ANEW = timedelta(days=200)
-_NETCDF, _PNG = "application/x-netcdf", "image/png"
+_FILES = (
+    ("L1B_RAD", ".nc", LP_PROTECTED, "application/x-netcdf"),
+    ("L1B_OBS", ".nc", LP_PROTECTED, "application/x-netcdf"),
+    ("L1B_RAD", ".png", LP_PUBLIC, "image/png"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,33 +66,42 @@ class GranuleOffer:
                 "version": str(self.revision),
             },
             "links": [],
-            "assets": {
-                f"{granule.name('L1B_RAD', _VERSION)}.nc": self._asset(".nc", "L1B_RAD"),
-                f"{granule.name('L1B_OBS', _VERSION)}.nc": self._asset(".nc", "L1B_OBS"),
-                f"{granule.name('L1B_RAD', _VERSION)}.png": self._asset(".png", "L1B_RAD"),
-            },
+            "assets": self._files(),
         }
 
     def objects(self, setting: Setting) -> Mapping[str, Make]:
         """The files by name."""
-        return l1b_files(self.granule, setting.renderer)
+        return {
+            name: cache(partial(_file, self.granule, setting.renderer, name))
+            for name in self._files()
+        }
 
     def reprocessed(self, baseline: str | None = None) -> "GranuleOffer":
         """The next revision of the same granule, under the same name."""
         return replace(self, revision=self.revision + 1)
 
-    def _asset(self, suffix: str, product: str) -> dict[str, str]:
-        bucket = LP_PUBLIC if suffix == ".png" else LP_PROTECTED
-        folder = f"{_GATE}/{bucket}/{_SHORT_NAME}.{_VERSION}/{self.name}"
+    def _files(self) -> dict[str, dict[str, str]]:
+        """Assets by the name of their file."""
         return {
-            "href": f"{folder}/{self.granule.name(product, _VERSION)}{suffix}",
-            "type": _PNG if suffix == ".png" else _NETCDF,
+            f"{self.granule.name(product, _VERSION)}{suffix}": {
+                "href": f"{_GATE}/{bucket}/{_SHORT_NAME}.{_VERSION}/{self.name}/"
+                f"{self.granule.name(product, _VERSION)}{suffix}",
+                "type": media,
+            }
+            for product, suffix, bucket, media in _FILES
         }
 
 
 def l1b_offers() -> Iterator[GranuleOffer]:
     """Every L1B granule, oldest first within an area."""
     return (GranuleOffer(granule=granule) for granule in GRANULES)
+
+
+def _file(granule: Granule, renderer: TileRenderer, name: str) -> Stored | None:
+    # Radiative transfer stands behind it, and JAX behind that: seconds that few sandboxes need.
+    from geostack_dagster.sandbox.emit_files import l1b_files
+
+    return l1b_files(granule, renderer)[name]()
 
 
 def _utc(moment: datetime) -> str:

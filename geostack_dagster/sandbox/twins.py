@@ -12,6 +12,7 @@ from geostack_dagster.sandbox.accounts import Accounts
 from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.catalogue import Key
 from geostack_dagster.sandbox.dialects import DIALECTS, PLANETARY_COMPUTER
+from geostack_dagster.sandbox.emit_granules import l1b_offers
 from geostack_dagster.sandbox.faults import Gate
 from geostack_dagster.sandbox.lifetime import Lifetime
 from geostack_dagster.sandbox.objects import Make, TileRenderer, Vault
@@ -23,7 +24,7 @@ from geostack_dagster.sandbox.services import SERVICES
 from geostack_dagster.sandbox.switch import by_host
 from geostack_dagster.sandbox.world import World
 
-OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (sentinel2_offers,)
+OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (sentinel2_offers, l1b_offers)
 """Where the synthetic catalogue comes from."""
 
 

@@ -3,6 +3,7 @@
 from geostack_dagster.sandbox.service import MakeService
 from geostack_dagster.sandbox.services.amazon_s3 import amazon_s3
 from geostack_dagster.sandbox.services.cdse_stac import cdse_stac
+from geostack_dagster.sandbox.services.cmr import cmr
 from geostack_dagster.sandbox.services.cmr_stac import cmr_stac
 from geostack_dagster.sandbox.services.copernicus_identity import copernicus_identity
 from geostack_dagster.sandbox.services.dlr_download import dlr_download
@@ -25,6 +26,7 @@ SERVICES: tuple[MakeService, ...] = (
     copernicus_identity,
     cdse_stac,
     sentinel_hub_catalog,
+    cmr,
     cmr_stac,
     dlr_stac,
 )
