@@ -103,20 +103,22 @@ def detect(
     score = _score(enhancement, uncertainty, valid, settings.sigma_px)
     with np.errstate(invalid="ignore"):
         core, grown = score > settings.core, score > settings.grow
-    opened = ndimage.binary_opening(grown, _CROSS)
-    pieces, count = ndimage.label(opened, _EIGHT)
-    numbers = np.arange(1, count + 1)
-    keep = np.zeros(count + 1, bool)
-    if count:
-        keep[1:] = (
-            (ndimage.maximum(core, pieces, numbers) > 0)
-            & (ndimage.sum(opened, pieces, numbers) >= settings.minimum_pixels)
-            & (
-                ndimage.maximum(np.nan_to_num(enhancement), pieces, numbers)
-                >= settings.minimum_ppm_m
-            )
-        )
-    return Detected(labels=canonical_labels(np.where(keep[pieces], pieces, 0)), score=score)
+    labels = grown_pieces(core, grown, settings.minimum_pixels)
+    strongest = ndimage.maximum(np.nan_to_num(enhancement), labels, np.arange(labels.max() + 1))
+    keep = np.asarray(strongest) >= settings.minimum_ppm_m
+    return Detected(labels=canonical_labels(np.where(keep[labels], labels, 0)), score=score)
+
+
+def grown_pieces(
+    core: Bool[np.ndarray, "y x"], grown: Bool[np.ndarray, "y x"], minimum_pixels: int
+) -> Int32[np.ndarray, "y x"]:
+    """Labels of what is grown, opened by a 3 x 3 cross, holds a core and is large enough."""
+    pieces, count = ndimage.label(ndimage.binary_opening(grown, _CROSS), _EIGHT)
+    numbers = np.arange(count + 1)
+    keep = (ndimage.maximum(core, pieces, numbers) > 0) & (
+        np.bincount(pieces.ravel(), minlength=count + 1) >= minimum_pixels
+    )
+    return canonical_labels(np.where(keep[pieces], pieces, 0).astype(np.int32))
 
 
 def canonical_labels(labels: Int32[np.ndarray, "y x"]) -> Int32[np.ndarray, "y x"]:
