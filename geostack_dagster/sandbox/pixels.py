@@ -36,6 +36,7 @@ from geostack_dagster.domain.item import (
 from geostack_dagster.sandbox import noise
 from geostack_dagster.sandbox.cog import Pixels, RasterSpec, Window
 from geostack_dagster.sandbox.encoding import Encoding, encoding_of
+from geostack_dagster.sandbox.msi import CIRRUS_NM, Msi
 from geostack_dagster.sandbox.sampling import Axes
 from geostack_dagster.sandbox.spectra import WAVELENGTHS_NM
 from geostack_dagster.sandbox.world import World
@@ -72,6 +73,8 @@ class Scene:
     """Of the sensor noise: a reprocessed product differs a little from its predecessor."""
     footprint: BaseGeometry | None
     """Where there are data, in the CRS of the layer; None for everywhere."""
+    msi: Msi | None = None
+    """Of a Sentinel-2 product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,7 @@ def layer_of(item: Item, key: str, world: World) -> Layer:
         moment=moment(item),
         seed=noise.seed_of(item_id(item), key),
         footprint=_footprint(item, code),
+        msi=_msi(item),
     )
     return _layer(item, asset, name, (projected, code, scene))
 
@@ -137,7 +141,7 @@ def _layer(
     item: Item, asset: Asset, name: str | None, place: tuple[Projection, _System, Scene]
 ) -> Layer:
     projected, code, scene = place
-    wavelength_nm = WAVELENGTHS_NM.get(str(name)) or _stated_wavelength(asset)
+    wavelength_nm = _centre(name, scene.msi) or _stated_wavelength(asset)
     if name in _SPECIAL:
         dtype, samples, paint = _SPECIAL[name]
         return Layer(
@@ -154,9 +158,25 @@ def _layer(
     )
 
 
+def _msi(item: Item) -> Msi | None:
+    """Satellite and level of a Sentinel-2 product; None for anything else."""
+    facts = properties(item)
+    written = (item_id(item), item.get("collection"), facts.get("s2:product_type"))
+    is_top_of_air = any("L1C" in str(text).upper() for text in written)
+    return Msi.of(str(facts.get("platform")), "L1C" if is_top_of_air else "L2A")
+
+
+def _centre(name: str | None, msi: Msi | None) -> float | None:
+    """Wavelength of a Sentinel-2 band [nm]; B10 is one of Level-1C alone."""
+    if name == "B10" and msi is not None and msi.level == "L1C":
+        return CIRRUS_NM
+    return WAVELENGTHS_NM.get(str(name))
+
+
 def _paint_reflectance(layer: Layer, window: Window, axes: Axes) -> Pixels:
     encoding = layer.encoding or Encoding(scale=1e-4, offset=0.0)
-    values = layer.scene.world.sample(axes, layer.wavelength_nm, layer.scene.moment)
+    scene = layer.scene
+    values = scene.world.sample(axes, layer.wavelength_nm, scene.moment, scene.msi)
     values = values * _noise(layer.scene.seed, window)
     values -= np.float32(encoding.offset)
     values /= np.float32(encoding.scale)

@@ -155,8 +155,9 @@ class Emission:
         """Of the whole plume."""
         return self.rate_t_h * 1000 / 3600 * self.duration_s
 
-    def column(self, sites: Sites) -> NDArray[np.float64]:
-        """Enhancement at places in the source's CRS [ppm m], shape (y, x)."""
+    def column(self, places: Sites) -> NDArray[np.float64]:
+        """Enhancement at places [ppm m], shape (y, x)."""
+        sites = _in(places, self.source.crs)
         x, y = np.broadcast_arrays(
             *((sites.x[None], sites.y[:, None]) if sites.is_mesh else (sites.x, sites.y))
         )
@@ -230,13 +231,16 @@ def emissions(day: date) -> tuple[Emission, ...]:
     )
 
 
+def near(sites: Sites, day: date) -> tuple[Emission, ...]:
+    """The emissions of a day whose plumes may reach some of the places."""
+    return tuple(active for active in emissions(day) if _is_near(sites, active))
+
+
 def enhancement(sites: Sites, day: date) -> NDArray[np.float64] | None:
     """Column of methane above the background at places [ppm m]; None where there is none."""
     total: NDArray[np.float64] | None = None
-    for active in emissions(day):
-        if not _is_near(sites, active):
-            continue
-        column = active.column(_in(sites, active.source.crs))
+    for active in near(sites, day):
+        column = active.column(sites)
         total = column if total is None else total + column
     return total
 
