@@ -116,7 +116,8 @@ class Sandbox:
             "PROJ_NETWORK": "OFF",
             "AWS_EC2_METADATA_DISABLED": "true",
             "GEOSTACK_AWS_REGION": "none",
-            # earthaccess opens files with a session of aiohttp that ignores HTTPS_PROXY.
+            # earthaccess.open reads by a session of aiohttp that ignores HTTPS_PROXY. It works for
+            # granules, with any `open_kwargs`: without, it hands fsspec's configuration to requests.
             "FSSPEC_HTTPS_PROXY": proxy,
             **self.account,
         }
