@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.fingerprint import fingerprint
@@ -98,6 +98,8 @@ class PipelineSpec:
     search_client: str = "pystac-client"
     loader: str | None = None
     """None takes the usual one for where the provider's pixels come from."""
+    transport: Literal["obstore", "fsspec"] = "obstore"
+    """What carries bytes from the archive; no fingerprint counts it, for it decides no pixel."""
     store: str = "icechunk"
     max_items: int | None = None
     page_limit: int | None = None
@@ -114,7 +116,7 @@ class PipelineSpec:
             )
         if not self.indices and self.methane is None:
             raise ConfigurationError(f"{self.name}: ask for `indices`, for `methane`, or for both")
-        if not self.band_names:
+        if not (self.band_names or self.wavelengths_nm):
             raise ConfigurationError(f"{self.name}: ask for `bands` or for `wavelengths_nm`")
 
     @property

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from geostack_dagster.definitions import defs
+from geostack_dagster.providers import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("jax", "rasterio", "odc", "icechunk", "earthaccess", "xarray")
@@ -19,15 +20,37 @@ def definitions() -> dg.Definitions:
     return defs()
 
 
-def test_every_pipeline_has_the_four_assets_in_a_chain(definitions):
+def test_every_pipeline_is_a_chain_with_outputs_at_its_end(definitions):
     graph = definitions.resolve_asset_graph()
     pipelines = {path.parent.name for path in (ROOT / "geostack_dagster/defs").glob("*/defs.yaml")}
 
-    assert {key.path[0] for key in graph.get_all_asset_keys()} == pipelines
+    keys = graph.get_all_asset_keys()
+    assert {key.path[0] for key in keys} == pipelines
     for pipeline in pipelines:
-        chain = [dg.AssetKey([pipeline, noun]) for noun in ("snapshot", "stack", "cube", "indices")]
+        nouns = {key.path[1] for key in keys if key.path[0] == pipeline}
+        chain = [dg.AssetKey([pipeline, noun]) for noun in ("snapshot", "stack", "cube")]
         parents = [graph.get(key).parent_keys for key in chain]
-        assert parents == [set(), {chain[0]}, {chain[1]}, {chain[2]}]
+        assert parents == [set(), {chain[0]}, {chain[1]}]
+        outputs = nouns - {"snapshot", "stack", "cube"}
+        assert outputs
+        for noun in outputs:
+            (parent,) = graph.get(dg.AssetKey([pipeline, noun])).parent_keys
+            is_given = noun == "plumes" and "enhancement" in nouns
+            assert parent.path[1] == ("enhancement" if is_given else "cube")
+
+
+def test_every_provider_has_a_pipeline(definitions):
+    found = {spec.tags["provider"] for spec in definitions.resolve_all_asset_specs()}
+    assert found == set(PROVIDERS)
+
+
+def test_automation_is_off_until_someone_turns_it_on(definitions):
+    repository = definitions.get_repository_def()
+    assert len(repository.sensor_defs) > len(repository.schedule_defs) > 1
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    for schedule in repository.schedule_defs:
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 
 
 def test_assets_say_what_they_are(definitions):

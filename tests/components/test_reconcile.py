@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from geostack_dagster.components.partitions import key_of
-from geostack_dagster.components.reconcile import MARK, Pace, _next_dates
+from geostack_dagster.components.reconcile import MARK, _next_dates
 from geostack_dagster.definitions import defs
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.pipeline.workspace import Workspace
@@ -118,9 +118,3 @@ def test_the_sweep_goes_round():
     assert _next_dates(known, "b", 2) == ["c", "d"]
     assert _next_dates(known, "d", 2) == ["e"]
     assert _next_dates(known, "e", 2) == ["a", "b"]
-
-
-def test_it_is_off_until_someone_turns_it_on(instance):
-    for sensor in defs().get_repository_def().sensor_defs:
-        assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
-    assert Pace().recent_days == 10
