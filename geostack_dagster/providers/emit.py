@@ -7,6 +7,7 @@ by file name alone.
 from geostack_dagster.domain.bands import Band, BandTable
 from geostack_dagster.domain.item import Asset, Item
 from geostack_dagster.domain.radiometry import Radiometry
+from geostack_dagster.domain.swath import SwathLayout
 from geostack_dagster.providers.provider import Collection
 
 _NODATA = -9999.0
@@ -55,6 +56,7 @@ def radiance(version: str, *, concept_id: str) -> Collection:
         bands=BandTable((_swath("radiance", "L1B_RAD"), _swath("observation", "L1B_OBS"))),
         radiometry=physical,
         quantity="radiance",
+        swath=SwathLayout(data="radiance", file="radiance", observation_file="observation"),
         aliases=(concept_id, f"EMITL1BRAD.v{version}"),
     )
 
@@ -67,6 +69,7 @@ def reflectance(version: str, *, concept_id: str) -> Collection:
         title=f"EMIT L2A reflectance V{version}",
         bands=BandTable(tuple(_swath(name, product) for name, product in products.items())),
         radiometry=physical,
+        swath=SwathLayout(data="reflectance", file="reflectance"),
         aliases=(concept_id, f"EMITL2ARFL.v{version}"),
     )
 

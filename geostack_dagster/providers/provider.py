@@ -11,6 +11,7 @@ from geostack_dagster.domain.bands import Band, BandTable
 from geostack_dagster.domain.hrefs import Href, locate
 from geostack_dagster.domain.identity import IdentityRule, by_id
 from geostack_dagster.domain.radiometry import RadiometryRule, stated
+from geostack_dagster.domain.swath import Geometry, SwathLayout
 from geostack_dagster.errors import ConfigurationError
 
 
@@ -78,8 +79,15 @@ class Collection:
     """What its pixels measure; the group of the cube that holds them."""
     aliases: tuple[str, ...] = ()
     """Other ids under which Items or catalogues know it, such as CMR concept ids."""
+    swath: SwathLayout | None = None
+    """Where its files keep what, if they are in sensor geometry."""
     unstated: tuple[str, ...] = ()
     """Properties that none of its Items states: asked for one, catalogues answer with nothing."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """How its pixels lie."""
+        return Geometry.GRID if self.swath is None else Geometry.SWATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,8 @@ def open_with_earthaccess(href: Href, signer: Signer | None) -> SwathFile:
         raise _translated(href, error) from None
     if start.lstrip()[:1] == b"<":
         raise RejectedCredentialError(
-            f"{basename(href)}: Earthdata sent a login page to earthaccess instead of the file; the "
-            "token has expired or was revoked"
+            f"{basename(href)}: Earthdata sent a login page to earthaccess instead of the file; "
+            "the token has expired or was revoked"
         )
     return open_seekable(file, basename(href), note="read through earthaccess.open")
 
