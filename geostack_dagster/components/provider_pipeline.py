@@ -102,6 +102,8 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "nearest"
     loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray"] | None = None
     """For archives of files; services that render pixels have a loader of their own."""
+    transport: Literal["obstore", "fsspec"] = "obstore"
+    """What carries bytes from the archive; the pixels are the same."""
     store: Literal["icechunk", "zarr"] = "icechunk"
     max_partitions_per_run: int = 32
     schedule: ScheduleModel = ScheduleModel()
@@ -134,6 +136,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             resampling=self.resampling,
             search_client=self.search.client,
             loader=self.loader,
+            transport=self.transport,
             store=self.store,
             max_items=self.search.max_items,
             page_limit=self.search.page_limit,

@@ -43,6 +43,10 @@ class Layout:
         """The Recipe, JSON."""
         return f"{self._of(partition)}/recipes/{partition.aoi}/{partition.date}.json"
 
+    def tiles(self, partition: Partition) -> str:
+        """The tile index beside the Recipe: headers of its files, Parquet; a cache."""
+        return f"{self._of(partition)}/recipes/{partition.aoi}/{partition.date}.tiles.parquet"
+
     def cube(self, pipeline: str, aoi: str) -> str:
         """The cube's repository: one for each pipeline and AOI."""
         return f"{self.root}/{pipeline}/cubes/{aoi}"

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from time import perf_counter
 
-from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
 from geostack_dagster.cube.store import Commit, CubeStore, WriteReport, open_store
@@ -16,8 +15,9 @@ from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import read_recipe
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.providers.access import signer_for
-from geostack_dagster.stack.load import band_attrs, open_stack
+from geostack_dagster.stack.load import band_attrs
 from geostack_dagster.stack.recipe import Recipe
+from geostack_dagster.stack.visit import Visit
 
 _CODING = ("_FillValue", "scale_factor", "add_offset")
 
@@ -35,12 +35,17 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     recipe = read_recipe(partition, workspace)
     store = cube_store(spec, partition, workspace)
     made_from = made_from_recipe(spec, recipe)
+    visit = Visit(
+        recipe,
+        signer_for(spec.provider, workspace.settings),
+        transport=spec.transport,
+        index=workspace.layout.tiles(partition),
+    )
     if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)
     else:
         store.ensure(schema_of(spec, recipe))
-        commit = commit_of(partition, made_from)
-        report = _write(spec, store, recipe, commit=commit, settings=workspace.settings)
+        report = _write(spec, store, visit, commit=commit_of(partition, made_from))
     days = set(recipe.days)
     slots = [one for one in store.slots(group, recipe.window) if one.day in days]
     covered = [one.coverage for one in slots if one.coverage is not None]
@@ -55,7 +60,9 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "bytes_stored": report.stored_bytes,
             "store": store.url,
             "commit": report.snapshot,
+            **visit.facts,
         },
+        tables={"read_by_rasterio": visit.fallbacks},
         seconds=perf_counter() - started,
         bytes_read=report.raw_bytes,
     )
@@ -77,7 +84,12 @@ def made_from_recipe(spec: PipelineSpec, recipe: Recipe) -> str:
 def cube_store(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> CubeStore:
     """The store that holds every product of a pipeline over an AOI."""
     url = workspace.layout.cube(partition.pipeline, partition.aoi)
-    return open_store(url, kind="zarr" if spec.store == "zarr" else "icechunk")
+    return open_store(
+        url,
+        kind="zarr" if spec.store == "zarr" else "icechunk",
+        # Threads mostly wait for the archive: one for each request that it allows.
+        threads=spec.provider.limits.concurrent_reads,
+    )
 
 
 def schema_of(spec: PipelineSpec, recipe: Recipe) -> CubeSchema:
@@ -134,18 +146,16 @@ def commit_of(partition: Partition, made_from: str) -> Commit:
     return Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=made_from)
 
 
-def _write(
-    spec: PipelineSpec, store: CubeStore, recipe: Recipe, *, commit: Commit, settings: Settings
-) -> WriteReport:
-    group = spec.record.quantity
+def _write(spec: PipelineSpec, store: CubeStore, visit: Visit, *, commit: Commit) -> WriteReport:
+    group, recipe = spec.record.quantity, visit.recipe
     if not recipe.items:
         return store.clear(group, recipe.window, commit)
     chunk = store.schema(group).chunk
     # Several chunks of the cube in one read: fewer, larger requests; a multiple keeps them whole.
     sizes = {"time": 1, "y": chunk[0] * 2, "x": chunk[1] * 2}
-    data = open_stack(recipe, signer=signer_for(spec.provider, settings), chunks=sizes)
     records = [_record(spec, recipe, day) for day in recipe.days]
-    return store.write(group, recipe.window, data, records, commit)
+    with visit:
+        return store.write(group, recipe.window, visit.open(chunks=sizes), records, commit)
 
 
 def _record(spec: PipelineSpec, recipe: Recipe, day: date) -> SlotRecord:

@@ -14,7 +14,7 @@ from geostack_dagster.providers import provider_named
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.encoding import Encoding, values_of
 from geostack_dagster.stack.header import completed
-from geostack_dagster.stack.loaders import loader_named, loader_of, pixels_read_by
+from geostack_dagster.stack.loaders import Loader, loader_named, loader_of, pixels_read_by
 from geostack_dagster.stack.recipe import Recipe, TargetBand
 
 DIMS = ("time", "y", "x")
@@ -26,7 +26,7 @@ def open_stack(
     recipe: Recipe,
     *,
     signer: Signer | None = None,
-    loader: str | None = None,
+    loader: str | Loader | None = None,
     chunks: Mapping[str, int] | None = None,
 ) -> xr.Dataset:
     """A lazy Dataset of the Recipe's bands in their encodings; no pixel is read before `compute`.
@@ -38,7 +38,7 @@ def open_stack(
     Args:
         recipe: What to read.
         signer: Opens the hrefs; None takes the Recipe's provider with credentials found here.
-        loader: Another loader of the same pixels; None takes the Recipe's.
+        loader: Another loader of the same pixels, by its name or itself; None takes the Recipe's.
         chunks: Sizes by dim [pixels]; what is left out takes `CHUNKS`.
 
     Raises:
@@ -52,8 +52,7 @@ def open_stack(
         signer = signer_for(provider_named(recipe.provider))
     if recipe.items:
         recipe = completed(recipe, signer)
-        name = loader_of(pixels_read_by(recipe.loader), loader or recipe.loader)
-        arrays = loader_named(name)(recipe, signer, chunks=sizes)
+        arrays = _loader(recipe, loader)(recipe, signer, chunks=sizes)
     else:
         arrays = {band.name: _empty(recipe, band) for band in recipe.bands}
     return xr.Dataset(
@@ -70,6 +69,12 @@ def open_stack(
             "snapshot": recipe.snapshot,
         },
     )
+
+
+def _loader(recipe: Recipe, loader: str | Loader | None) -> Loader:
+    if loader is not None and not isinstance(loader, str):
+        return loader
+    return loader_named(loader_of(pixels_read_by(recipe.loader), loader or recipe.loader))
 
 
 def coordinates(recipe: Recipe) -> dict[str, Any]:

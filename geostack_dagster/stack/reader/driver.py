@@ -8,7 +8,7 @@ pickled to a worker.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -20,10 +20,10 @@ from odc.geo.geobox import GeoBox
 from odc.loader.types import MDParser, RasterLoadParams, RasterSource
 
 from geostack_dagster.auth.signer import Signer
-from geostack_dagster.domain.hrefs import Href, basename, canonical
+from geostack_dagster.domain.hrefs import basename, canonical
 from geostack_dagster.errors import IntegrityError, ServiceError
 from geostack_dagster.stack.reader.codec import Raw
-from geostack_dagster.stack.reader.loop import submit, wait
+from geostack_dagster.stack.reader.loop import wait
 from geostack_dagster.stack.reader.pixels import PixelReader
 from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy, TransportName
@@ -62,20 +62,13 @@ class CogDriver:
         config: What it is made of.
         md_parser: Tells odc-stac about bands, and may give sources a `SourceRule`; stays behind
             when the driver travels, for by then every source carries its rule.
-        expected: Files that will all be read: their headers are fetched together with the first.
-            Stays behind as well: a worker reads a part of them.
     """
 
     def __init__(
-        self,
-        config: DriverConfig | None = None,
-        *,
-        md_parser: MDParser | None = None,
-        expected: Sequence[Href] = (),
+        self, config: DriverConfig | None = None, *, md_parser: MDParser | None = None
     ) -> None:
         self.config = config or DriverConfig()
         self._md_parser = md_parser
-        self._expected = tuple(expected)
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
@@ -91,8 +84,6 @@ class CogDriver:
             if found is None:
                 source = ByteSource(config.signer, transport=config.transport, policy=config.policy)
                 found = _readers[config.key] = PixelReader(source, recalled(config.index))
-                if self._expected:
-                    submit(found.cogs.prefetch(self._expected))
                 if len(_readers) > _MAX_READERS:
                     _readers.popitem(last=False)
             _readers.move_to_end(config.key)
