@@ -117,7 +117,7 @@ class Sandbox:
             "AWS_EC2_METADATA_DISABLED": "true",
             "GEOSTACK_AWS_REGION": "none",
             # earthaccess.open reads by a session of aiohttp that ignores HTTPS_PROXY. It works for
-            # granules, with any `open_kwargs`: without, it hands fsspec's configuration to requests.
+            # granules with `open_kwargs`: without, it hands fsspec's configuration to requests.
             "FSSPEC_HTTPS_PROXY": proxy,
             **self.account,
         }

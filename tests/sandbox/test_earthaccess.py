@@ -39,7 +39,7 @@ found = {
     "head": head.hex(),
     "downloaded": Path(path).read_text(),
     "keys": auth.get_s3_credentials(daac="LPDAAC"),
-    "dataset": earthaccess.search_datasets(short_name="EMITL1BRAD", count=5)[0].concept_id(),
+    "dataset": earthaccess.search_datasets(short_name="EMITL1BRAD", count=5)[0]["meta"]["concept-id"],
 }
 print(json.dumps(found))
 """
