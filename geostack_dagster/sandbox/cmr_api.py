@@ -25,7 +25,14 @@ from geostack_dagster.sandbox.cmr_collections import COLLECTIONS, CollectionFact
 from geostack_dagster.sandbox.faults import PageFault, page_fault
 from geostack_dagster.sandbox.objects import Vault
 from geostack_dagster.sandbox.tokens import TokenAuthority, TokenState
-from geostack_dagster.sandbox.umm import PROVIDER, VERSION, granule_id, meta_of, umm_of
+from geostack_dagster.sandbox.umm import (
+    PROVIDER,
+    VERSION,
+    granule_id,
+    meta_of,
+    umm_of,
+    updated_of,
+)
 
 _UMM = f"application/vnd.nasa.cmr.umm_results+json;version={VERSION}; charset=utf-8"
 _FEED = "application/json;charset=utf-8"
@@ -239,7 +246,7 @@ def _entry(granule: _Granule) -> dict[str, Any]:
         "data_center": PROVIDER,
         "time_start": stated["start_datetime"],
         "time_end": stated["end_datetime"],
-        "updated": stated["updated"],
+        "updated": updated_of(item),
         "cloud_cover": stated.get("eo:cloud_cover"),
         "links": [
             {"rel": "http://esipfed.org/ns/fedsearch/1.1/data#", "href": asset["href"]}

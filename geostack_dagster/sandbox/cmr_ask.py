@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geostack_dagster.domain.item import parse_datetime, properties
 from geostack_dagster.sandbox.catalogue import BadRequestError, Record, area_of_bbox
+from geostack_dagster.sandbox.umm import updated_of
 
 PAGE, LARGEST_PAGE = 10, 2000
 _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
@@ -237,7 +238,7 @@ _SHAPES: Mapping[str, Callable[[str, list[float]], BaseGeometry]] = {
 SORTABLE: Mapping[str, Callable[[Record], Any]] = {
     "start_date": lambda record: record.start,
     "end_date": lambda record: record.end,
-    "revision_date": lambda record: str(properties(record.item).get("updated")),
+    "revision_date": lambda record: updated_of(record.item),
     "cloud_cover": lambda record: properties(record.item).get("eo:cloud_cover", -1),
     "granule_ur": lambda record: record.key[1].lower(),
     "readable_granule_name": lambda record: record.key[1].lower(),

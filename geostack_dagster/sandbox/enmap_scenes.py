@@ -67,6 +67,8 @@ class Scene:
     """Outer corner of the first pixel [m]."""
     azimuth_deg: float
     """Angle between the map and the square that was seen."""
+    renewed_after: timedelta = timedelta(0)
+    """How long after its first processing it was processed anew."""
 
     @property
     def end(self) -> datetime:
@@ -76,7 +78,7 @@ class Scene:
     @property
     def processed(self) -> datetime:
         """When Level-2A was made: part of the name."""
-        return self.start + _PROCESSED_AFTER
+        return self.start + _PROCESSED_AFTER + self.renewed_after
 
     @property
     def published(self) -> datetime:

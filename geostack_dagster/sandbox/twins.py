@@ -21,10 +21,16 @@ from geostack_dagster.sandbox.places import place_of
 from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.services import SERVICES
+from geostack_dagster.sandbox.spectrometer_offers import emit_offers, enmap_offers
 from geostack_dagster.sandbox.switch import by_host
 from geostack_dagster.sandbox.world import World
 
-OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (sentinel2_offers, l1b_offers)
+OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (
+    sentinel2_offers,
+    emit_offers,
+    l1b_offers,
+    enmap_offers,
+)
 """Where the synthetic catalogue comes from."""
 
 
@@ -82,30 +88,30 @@ class Twins:
         return [{"archive": archive, "id": name} for archive, name in self._pending]
 
     def arrive(self, name: str) -> str:
-        """Publish an Item that was held back; returns its archive.
+        """Publish an Item that was held back; returns its archive, the first where several list it.
 
         Raises:
             KeyError: If none of that id is held back.
         """
-        for archive, held in list(self._pending):
-            if held == name:
-                found = self._pending.pop((archive, held))
-                self.setting.archives[archive].publish([found.item], found.objects)
-                return archive
-        raise KeyError(name)
+        archives = [archive for archive, held in self._pending if held == name]
+        for archive in archives:
+            found = self._pending.pop((archive, name))
+            self.setting.archives[archive].publish([found.item], found.objects)
+        return _first(archives, name)
 
     def withdraw(self, name: str) -> str:
-        """Take an Item out of its catalogue and its store; it can arrive again.
+        """Take an Item out of its catalogues and its store; it can arrive again.
 
         Raises:
             KeyError: If no catalogue has it.
         """
-        archive, key = self._find(name)
-        item = self.setting.archives[archive].withdraw(key)
-        offer = self._offers.get((archive, name))
-        objects = {} if offer is None else offer.objects(self.setting)
-        self._pending[archive, name] = _Held(item, objects)
-        return archive
+        found = self._find(name)
+        for archive, key in found:
+            item = self.setting.archives[archive].withdraw(key)
+            offer = self._offers.get((archive, name))
+            objects = {} if offer is None else offer.objects(self.setting)
+            self._pending[archive, name] = _Held(item, objects)
+        return _first([archive for archive, _ in found], name)
 
     def reprocess(self, name: str, baseline: str | None) -> str:
         """Process an acquisition anew; returns the id of the new Item.
@@ -115,11 +121,13 @@ class Twins:
         Raises:
             KeyError: If it is not one of the synthetic Items.
         """
-        archive, key = self._find(name)
-        offer = self._offers[archive, name].reprocessed(baseline)
-        if offer.is_replaced:
-            self.setting.archives[archive].withdraw(key)
-        return self._offer(offer, is_held_back=False)
+        renewed = []
+        for archive, key in self._find(name):
+            offer = self._offers[archive, name].reprocessed(baseline)
+            if offer.is_replaced:
+                self.setting.archives[archive].withdraw(key)
+            renewed.append(self._offer(offer, is_held_back=False))
+        return _first(renewed, name)
 
     def _offer(self, offer: Offer, *, is_held_back: bool) -> str:
         item, objects = offer.item(self.setting.world), offer.objects(self.setting)
@@ -131,12 +139,10 @@ class Twins:
             self.setting.archives[offer.archive].publish([item], objects)
         return name
 
-    def _find(self, name: str) -> tuple[str, Key]:
-        for slug, archive in self.setting.archives.items():
-            key = archive.catalogue.named(name)
-            if key is not None:
-                return slug, key
-        raise KeyError(name)
+    def _find(self, name: str) -> list[tuple[str, Key]]:
+        """Archives that list an Item: LP DAAC's granules are in two catalogues."""
+        keys = {slug: held.catalogue.named(name) for slug, held in self.setting.archives.items()}
+        return [(slug, key) for slug, key in keys.items() if key is not None]
 
     def _take(self, item: Any) -> Iterator[str]:
         if not isinstance(item, dict) or item.get("type") != "Feature" or "assets" not in item:
@@ -153,6 +159,12 @@ class Twins:
         archive.publish([item])
         for reason, keys in archive.unrenderable(item).items():
             yield f"no pixels for {', '.join(keys)}: {reason}"
+
+
+def _first(found: list[str], name: str) -> str:
+    if not found:
+        raise KeyError(name)
+    return found[0]
 
 
 def _archive_of(item: Item) -> str | None:

@@ -51,8 +51,17 @@ def meta_of(item: Item, collection: str) -> Json:
         "collection-concept-id": collection,
         "provider-id": PROVIDER,
         "format": "application/vnd.nasa.cmr.umm+json",
-        "revision-date": _millis(stated["updated"]),
+        "revision-date": _millis(updated_of(item)),
     }
+
+
+def updated_of(item: Item) -> str:
+    """When the archive published a granule; CMR-STAC's Items do not say, their names lead to it."""
+    stated, parts = properties(item).get("updated"), _NAME.fullmatch(item_id(item))
+    granule = None if parts is None else _GRANULES.get(parts["moment"])
+    if stated is not None or granule is None:
+        return str(stated or properties(item).get("datetime"))
+    return f"{granule.published:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def umm_of(item: Item, collection: str, vault: Vault) -> Json:
@@ -72,7 +81,7 @@ def umm_of(item: Item, collection: str, vault: Vault) -> Json:
             {"Name": label, "Values": [value]} for label, value in _attributes(name)
         ],
         "SpatialExtent": {"HorizontalSpatialDomain": {"Geometry": _polygons(item)}},
-        "ProviderDates": [{"Date": stated["updated"], "Type": "Update"}],
+        "ProviderDates": [{"Date": updated_of(item), "Type": "Update"}],
         "CollectionReference": {"ShortName": short_name, "Version": version},
         "PGEVersionClass": {"PGEName": "emit-sds", "PGEVersion": "v1.6.24"},
         "RelatedUrls": list(_links(item, collection)),
@@ -80,7 +89,7 @@ def umm_of(item: Item, collection: str, vault: Vault) -> Json:
         "DataGranule": {
             "DayNightFlag": "Day",
             "ArchiveAndDistributionInformation": list(_files(item, vault)),
-            "ProductionDateTime": stated["updated"],
+            "ProductionDateTime": updated_of(item),
         },
         "Platforms": [
             {"ShortName": "ISS", "Instruments": [{"ShortName": "EMIT Imaging Spectrometer"}]}
