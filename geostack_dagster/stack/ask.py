@@ -126,12 +126,15 @@ def source_of(provider: Provider, collection: Collection, item: Item, band: Band
     href = asset_href(asset)
     if provider.scheme(href) is None:
         raise IntegrityError(f"asset {key} lies where {provider.slug} keeps none: {href}")
-    dtype, nodata, format_notes = _pixels(asset, band)
+    channel = band.channel(item, key)
+    if channel is None:
+        raise IntegrityError(f"asset {key} describes no band at {band.wavelength_nm:g} nm")
+    dtype, nodata, format_notes = _pixels(asset, band, channel)
     projection, projection_notes = _PLACES[provider.pixels](item, asset)
     return Source(
         href=href,
         key=key,
-        index=band.index,
+        index=channel,
         dtype=dtype,
         nodata=nodata,
         radiometry=collection.radiometry(item, asset, band),
@@ -231,8 +234,8 @@ def _target(band: Band, ask: StackAsk) -> TargetBand:
     )
 
 
-def _pixels(asset: Asset, band: Band) -> tuple[str, float | None, tuple[str, ...]]:
-    stated = pixel_format(asset, band.index - 1)
+def _pixels(asset: Asset, band: Band, channel: int) -> tuple[str, float | None, tuple[str, ...]]:
+    stated = pixel_format(asset, channel - 1)
     dtype = band.dtype if stated.dtype is None else stated.dtype
     try:
         kind = np.dtype(dtype).kind
