@@ -17,7 +17,7 @@ from geostack_dagster.auth.signer import Credential
 from geostack_dagster.errors import ServiceError
 
 _MARGIN = timedelta(seconds=60)
-_MARGIN_SHARE = 0.2
+_MARGIN_SHARE = 0.05
 # A credential refused this soon after its fetch is not stale: fetching again would only make
 # every reader of a denied container hammer the token service.
 _MIN_AGE = timedelta(seconds=1)
@@ -32,6 +32,8 @@ class _Held:
         expires_at = self.credential.expires_at
         if expires_at is None:
             return True
+        if not self.credential.is_renewed_early:
+            return now < expires_at
         return now < expires_at - min(_MARGIN, (expires_at - self.fetched_at) * _MARGIN_SHARE)
 
 
@@ -48,7 +50,7 @@ def _utc_now() -> datetime:
 class Broker:
     """Cache of credentials by scope.
 
-    A credential is renewed when less than 60 s or a fifth of its lifetime is left, whichever is
+    A credential is renewed when less than 60 s or a twentieth of its lifetime is left, whichever is
     less. While one thread fetches, others that need the same scope wait for it; scopes do not wait
     for one another.
     """

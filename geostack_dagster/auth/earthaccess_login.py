@@ -8,7 +8,7 @@ then uses. Here a login of its own is made instead, and only the token is taken 
 from collections.abc import Mapping
 from typing import Any
 
-from geostack_dagster.auth.expiry import jwt_expiry, month_first
+from geostack_dagster.auth.expiry import given_expiry
 from geostack_dagster.auth.signer import Credential
 from geostack_dagster.domain.hrefs import locate, redact
 from geostack_dagster.errors import (
@@ -44,8 +44,9 @@ def earthaccess_credential(strategy: str, login_url: str) -> Credential:
     value = str(token["access_token"])
     return Credential(
         values={"access_token": value},
-        expires_at=month_first(token.get("expiration_date")) or jwt_expiry(value),
+        expires_at=given_expiry(value, token.get("expiration_date")),
         source=f"earthaccess {strategy} login",
+        is_renewed_early=False,
     )
 
 

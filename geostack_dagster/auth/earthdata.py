@@ -18,7 +18,7 @@ from geostack_dagster.auth.anonymous import s3_url
 from geostack_dagster.auth.brokered import BrokeredSigner
 from geostack_dagster.auth.earthaccess_login import earthaccess_credential
 from geostack_dagster.auth.exchange import Answer, TokenRequest, ask
-from geostack_dagster.auth.expiry import jwt_expiry, month_first
+from geostack_dagster.auth.expiry import given_expiry, jwt_expiry
 from geostack_dagster.auth.region import in_region
 from geostack_dagster.auth.signer import Credential, SignedRequest
 from geostack_dagster.domain.hrefs import Href, SignedHref, canonical, locate
@@ -122,8 +122,9 @@ class EarthdataSigner(BrokeredSigner):
             )
         return Credential(
             values={"access_token": token},
-            expires_at=month_first(document.get("expiration_date")),
+            expires_at=given_expiry(token, document.get("expiration_date")),
             source=user.source,
+            is_renewed_early=False,
         )
 
 

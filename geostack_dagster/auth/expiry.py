@@ -8,6 +8,18 @@ from datetime import UTC, datetime, timedelta
 from geostack_dagster.domain.item import number
 
 _SOON = timedelta(minutes=10)
+_STILL_ALIVE = timedelta(seconds=1)
+
+
+def given_expiry(token: str, stated: object) -> datetime | None:
+    """When a token that was given just now ends: by its claims, else by the day that was stated.
+
+    No service gives a dead token: what this machine's clock calls past is a moment away.
+    """
+    claimed = jwt_expiry(token)
+    if claimed is None:
+        return month_first(stated)
+    return max(claimed, datetime.now(UTC) + _STILL_ALIVE)
 
 
 def month_first(stated: object) -> datetime | None:

@@ -32,6 +32,8 @@ class Credential:
     expires_at: datetime | None
     """None for a credential that does not expire by itself."""
     source: str
+    is_renewed_early: bool = True
+    """False where the service gives the same one again until it is dead: asking early is vain."""
 
     @override
     def __reduce__(self) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from urllib.parse import quote
 
 from geostack_dagster.sandbox.lifetime import Lifetime
@@ -41,9 +42,9 @@ class SasAuthority:
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def token(self, account: str, container: str) -> tuple[str, str]:
-        """Expiry and token of a container, read and list only."""
+        """Expiry and token of a container, read and list only; whole seconds, rounded up."""
         now = datetime.now(UTC)
-        expiry = now + timedelta(seconds=self.lifetime.seconds)
+        expiry = datetime.fromtimestamp(ceil(now.timestamp() + self.lifetime.seconds), UTC)
         fields = {
             "st": (now - _EARLY).strftime(_FORMAT),
             "se": expiry.strftime(_FORMAT),

@@ -47,7 +47,7 @@ class Service:
 def test_a_credential_is_alive_with_margin_and_fetched_once_per_lifetime(lifetime_s, steps):
     clock = Clock()
     broker, service = Broker(clock=clock), Service(clock, lifetime_s)
-    margin = min(60.0, 0.2 * lifetime_s)
+    margin = min(60.0, 0.05 * lifetime_s)
     for step in steps:
         clock.advance(step)
         credential = broker.credential("scope", service)
@@ -55,6 +55,23 @@ def test_a_credential_is_alive_with_margin_and_fetched_once_per_lifetime(lifetim
         assert left > margin - 1e-3
     for earlier, later in zip(service.fetched_at, service.fetched_at[1:], strict=False):
         assert (later - earlier).total_seconds() >= lifetime_s - margin - 1e-3
+
+
+def test_what_a_service_gives_again_is_used_to_its_end():
+    clock = Clock()
+    broker, fetches = Broker(clock=clock), []
+
+    def found() -> Credential:
+        fetches.append(clock.now)
+        ends = START + timedelta(seconds=100 * (1 + (clock.now - START).total_seconds() // 100))
+        return Credential(
+            values={"token": str(ends)}, expires_at=ends, source="test", is_renewed_early=False
+        )
+
+    for _ in range(1000):
+        broker.credential("scope", found)
+        clock.advance(1)
+    assert len(fetches) == 10
 
 
 def test_what_does_not_expire_is_fetched_once():

@@ -78,7 +78,7 @@ def test_an_expired_signature_says_so(http, href, in_sandbox):
         url = signed(http, href)
     finally:
         in_sandbox.control.set_token_lifetime(45 * 60)
-    time.sleep(1.1)
+    time.sleep(2.1)
     answer = http.get(url)
     assert (answer.status_code, code(answer)) == (403, "AuthenticationFailed")
     assert "Signature not valid in the specified time frame" in answer.text
