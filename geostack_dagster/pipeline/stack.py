@@ -32,11 +32,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     text = recipe.dumps().encode()
     changed = not storage.exists(url) or storage.read_bytes(url) != text
     # Before it is written: a Recipe on disk is one that was proven to open.
-    probes = (
-        probe(recipe, signer_for(spec.provider, workspace.settings))
-        if changed and recipe.items
-        else []
-    )
+    signer = signer_for(spec.provider, workspace.settings)
+    probes = probe(recipe, signer, transport=spec.transport) if changed and recipe.items else []
     if changed:
         storage.write_bytes(url, text)
     return StageReport(

@@ -25,7 +25,7 @@ from geostack_dagster.stack.process_api.proof import sight
 from geostack_dagster.stack.projection import same_crs
 from geostack_dagster.stack.reader import loop
 from geostack_dagster.stack.reader.byte_file import ByteFile, RemoteBlocks
-from geostack_dagster.stack.reader.source import ByteSource
+from geostack_dagster.stack.reader.source import ByteSource, TransportName
 from geostack_dagster.stack.recipe import Recipe, Source
 
 _SHIFT_PX = 0.01
@@ -74,7 +74,9 @@ class ProbeReport:
         }
 
 
-def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeReport]:
+def probe(
+    recipe: Recipe, signer: Signer, *, strict: bool = True, transport: TransportName = "obstore"
+) -> list[ProbeReport]:
     """One report for each scope of the Recipe's hrefs, in the order of its Items.
 
     Where a service renders the pixels there is one for the service.
@@ -83,6 +85,7 @@ def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeR
         recipe: What is going to be read.
         signer: Opens its hrefs.
         strict: Whether metadata that would misplace pixels is an error.
+        transport: What will carry the bytes.
 
     Raises:
         IntegrityError: If `strict` and a header contradicts the metadata's CRS, shape or transform.
@@ -92,7 +95,7 @@ def probe(recipe: Recipe, signer: Signer, *, strict: bool = True) -> list[ProbeR
         reports = [_rendered(recipe, signer)] if recipe.items else []
     else:
         reports = [
-            _report(scope, item, band, source, signer)
+            _report(scope, item, band, source, ByteSource(signer, transport=transport))
             for scope, (item, band, source) in _first_of_each(recipe, signer).items()
         ]
     wrong = [
@@ -139,10 +142,13 @@ def _first_of_each(recipe: Recipe, signer: Signer) -> Mapping[str, tuple[str, st
     return found
 
 
-def _report(scope: str, item: str, band: str, source: Source, signer: Signer) -> ProbeReport:
+def _report(scope: str, item: str, band: str, source: Source, remote: ByteSource) -> ProbeReport:
     start = time.perf_counter()
-    header, nbytes = _open(source, signer)
-    credential = signer.credential(source.href)
+    try:
+        header = _header(source, remote)
+    finally:
+        loop.wait(remote.close())
+    credential = None if remote.signer is None else remote.signer.credential(source.href)
     wrong, odd = contradictions(source, header)
     return ProbeReport(
         scope=scope,
@@ -150,7 +156,7 @@ def _report(scope: str, item: str, band: str, source: Source, signer: Signer) ->
         item=item,
         band=band,
         header=header,
-        bytes_read=nbytes,
+        bytes_read=remote.traffic.bytes,
         seconds=time.perf_counter() - start,
         expires_at=None if credential is None else credential.expires_at,
         contradictions=wrong,
@@ -188,14 +194,6 @@ def _rendered(recipe: Recipe, signer: Signer) -> ProbeReport:
         ),
         warnings=(*source.radiometry.warnings, *source.notes),
     )
-
-
-def _open(source: Source, signer: Signer) -> tuple[Header, int]:
-    remote = ByteSource(signer)
-    try:
-        return _header(source, remote), remote.traffic.bytes
-    finally:
-        loop.wait(remote.close())
 
 
 def _header(source: Source, remote: ByteSource) -> Header:
