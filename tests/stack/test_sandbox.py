@@ -113,7 +113,7 @@ def test_a_read_outlives_its_token(in_sandbox, recipes):
         in_sandbox.control.clear_log()
         with dask.config.set(scheduler="threads", num_workers=4):
             first = stack.B04[0].compute()
-            time.sleep(2.2)
+            time.sleep(3.0)  # expiry has whole seconds, rounded up
             second = stack.B11[0].compute()
     finally:
         in_sandbox.control.set_token_lifetime(2700.0)
