@@ -80,7 +80,9 @@ def _retrieved(granule: Granule) -> Maps:
     south = granule.swath.crs.startswith("EPSG:327")
     swir = pure_spectra(np.array([_SWIR_NM]), granule.day, south=south)[:, 0]
     light = np.tensordot(swir.astype(np.float32), scene.shares, 1)
-    sensitivity = np.maximum(light / light.mean(axis=0), np.float32(_LEAST_SENSITIVITY))
+    screened = (scene.shares[-1] >= _CLOUDY) | (scene.shares[_WATER] > _WET)
+    usual = light.mean(axis=0, where=~screened)
+    sensitivity = np.maximum(light / usual, np.float32(_LEAST_SENSITIVITY))
     spread = np.float32(_SIGMA_PPM_M) * (1 - _FROM_BRIGHTNESS + _FROM_BRIGHTNESS * sensitivity)
     enhancement = spread * _normals("retrieval", granule, sensitivity.shape)
     enhancement += np.float32(_STRIPES_PPM_M) * _normals("stripes", granule, sensitivity.shape[1:])
@@ -88,7 +90,6 @@ def _retrieved(granule: Granule) -> Maps:
         enhancement += size * (share - share.mean())
     if scene.column_ppm_m is not None:
         enhancement += sensitivity * scene.column_ppm_m.astype(np.float32)
-    screened = (scene.shares[-1] >= _CLOUDY) | (scene.shares[_WATER] > _WET)
     found = (enhancement, spread / sensitivity, sensitivity)
     return Maps(*(np.where(screened, np.float32(NODATA), layer) for layer in found))
 

@@ -61,6 +61,15 @@ class EmitView:
 
     def radiance(self, lines: slice, columns: slice) -> Radiance:
         """Radiance [uW cm-2 sr-1 nm-1] of some lines and columns, shape (line, column, band)."""
+        light = self.light(lines, columns)
+        bands = emit_bands().wavelength_nm
+        sigma = emit_noise(light, bands)
+        sigma *= self._noise(lines, columns, bands.size)
+        light += sigma
+        return light
+
+    def light(self, lines: slice, columns: slice) -> Radiance:
+        """The same before noise."""
         scene = composition_of(self.granule)
         shares = np.moveaxis(scene.shares[:, lines, columns], 0, -1)
         shape = shares.shape[:2]
@@ -77,10 +86,6 @@ class EmitView:
         light = (parts.reshape(-1, parts.shape[-1]) @ self._spectra).reshape(*shape, -1)
         self._absorb(light, lines, columns)
         light *= self._gains[columns]
-        bands = emit_bands().wavelength_nm
-        sigma = emit_noise(light, bands)
-        sigma *= self._noise(lines, columns, bands.size)
-        light += sigma
         return light
 
     def _absorb(self, light: Radiance, lines: slice, columns: slice) -> None:
