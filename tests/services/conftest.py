@@ -91,7 +91,7 @@ def azurite(logs: Path) -> Iterator[Account]:
 
 @contextmanager
 def _moto(port: int, log: Path, *options: object) -> Iterator[None]:
-    program = require("servers", TOOLS / "services/bin/moto_server")
+    program = require("moto-and-pgstac", TOOLS / "services/bin/moto_server")
     command = [program, "-H", "127.0.0.1", "-p", port, *options]
     with running(Launch(command=[str(part) for part in command], port=port, log=log)):
         yield

@@ -95,7 +95,7 @@ def _load(kind: str, documents: list[dict[str, Any]], address: str, folder: Path
 
 
 def _pypgstac(command: str, address: str, *arguments: object) -> None:
-    program = require("servers", TOOLS / "services/bin/pypgstac")
+    program = require("moto-and-pgstac", TOOLS / "services/bin/pypgstac")
     words = [str(part) for part in (program, command, *arguments, "--dsn", address)]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode != 0:
