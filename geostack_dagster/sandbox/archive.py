@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +22,15 @@ from geostack_dagster.errors import IntegrityError
 from geostack_dagster.sandbox.catalogue import Catalogue, Key
 from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.jp2 import VirtualJp2
+from geostack_dagster.sandbox.media import (
+    JP2,
+    JPEG,
+    ZIP,
+    is_image,
+    is_picture,
+    is_written,
+    media_of,
+)
 from geostack_dagster.sandbox.objects import (
     Document,
     Make,
@@ -30,7 +40,7 @@ from geostack_dagster.sandbox.objects import (
     cog_object,
     jp2_object,
 )
-from geostack_dagster.sandbox.pixels import JP2, UnrenderableError, is_image, layer_of
+from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
 from geostack_dagster.sandbox.places import place_of, places_of
 from geostack_dagster.sandbox.world import World
 
@@ -71,16 +81,26 @@ class Archive:
         return item
 
     def unrenderable(self, item: Item) -> dict[str, list[str]]:
-        """Keys of images that lie on a twin and have no pixels, by reason."""
+        """Keys of assets that lie on a twin and have no content, by reason."""
         reasons: dict[str, list[str]] = {}
         for key, asset in assets(item).items():
-            if place_of(asset) is None or not is_image(asset):
-                continue
-            try:
-                layer_of(item, key, self._world)
-            except (UnrenderableError, IntegrityError) as error:
-                reasons.setdefault(str(error), []).append(key)
+            reason = None if place_of(asset) is None else self._lack(item, key)
+            if reason is not None:
+                reasons.setdefault(reason, []).append(key)
         return reasons
+
+    def _lack(self, item: Item, key: str) -> str | None:
+        """Why an asset has no content; None if it has."""
+        asset = assets(item)[key]
+        if is_picture(asset) or is_written(asset):
+            return None
+        if not is_image(asset):
+            return f"{media_of(asset)} is made for Items of the sandbox's own only"
+        try:
+            layer_of(item, key, self._world)
+        except (UnrenderableError, IntegrityError) as error:
+            return str(error)
+        return None
 
     def _maker(self, item: Item, key: str) -> Make:
         @cache
@@ -93,7 +113,7 @@ class Archive:
             except (UnrenderableError, IntegrityError):
                 return None
             name = f"{item_id(item)}|{asset['href']}"
-            if asset["type"] == JP2:
+            if media_of(asset) == JP2:
                 layout = VirtualJp2(layer.spec, layer.is_empty)
                 return jp2_object(name, layout, layer, self._renderer, _stored_at(item))
             place = place_of(asset)
@@ -104,9 +124,11 @@ class Archive:
         return make
 
     def _document(self, item: Item, asset: Asset) -> Document | None:
-        media = str(asset.get("type") or "application/octet-stream")
-        if media in ("image/jpeg", "image/png"):
+        media = media_of(asset)
+        if is_picture(asset):
             return Document(lambda: self._picture(item, media), _stored_at(item), media)
+        if not is_written(asset):
+            return None
         return Document(lambda: _metadata(item, media), _stored_at(item), media)
 
     def _picture(self, item: Item, media: str) -> bytes:
@@ -121,7 +143,7 @@ class Archive:
                 Window(step=_THUMBNAIL_STEP, row=0, column=0, height=height, width=width)
             ).astype(np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG" if media == "image/jpeg" else "PNG")
+        Image.fromarray(pixels).save(buffer, "JPEG" if media == JPEG else "PNG")
         return buffer.getvalue()
 
 
@@ -142,4 +164,10 @@ def _metadata(item: Item, media: str) -> bytes:
     facts = {"item": item_id(item), "note": "made by the sandbox"}
     if "json" in media:
         return json.dumps(facts).encode()
-    return f"<?xml version='1.0'?><Product><Item>{facts['item']}</Item></Product>".encode()
+    document = f"<?xml version='1.0'?><Product><Item>{facts['item']}</Item></Product>"
+    if media != ZIP:
+        return document.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("manifest.safe", document)
+    return buffer.getvalue()

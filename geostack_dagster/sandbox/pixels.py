@@ -8,7 +8,7 @@ reason, never guessed.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -36,10 +36,11 @@ from geostack_dagster.domain.item import (
 from geostack_dagster.sandbox import noise
 from geostack_dagster.sandbox.cog import Pixels, RasterSpec, Window
 from geostack_dagster.sandbox.encoding import Encoding, encoding_of
+from geostack_dagster.sandbox.media import is_image, media_of
 from geostack_dagster.sandbox.msi import CIRRUS_NM, Msi
 from geostack_dagster.sandbox.sampling import Axes
 from geostack_dagster.sandbox.spectra import WAVELENGTHS_NM
-from geostack_dagster.sandbox.world import World
+from geostack_dagster.sandbox.world import NATIVE_M, World
 
 _LAYER = re.compile(r"(?:^|_)(B\d[\dA]|SCL|AOT|WVP|TCI|PVI|CLD|SNW)(?:PRB)?(?=[_.])")
 _PREVIEW_M, _PREVIEW_SHAPE = 320.0, (343, 343)
@@ -48,7 +49,8 @@ _NOISE_TABLE = 1024
 _SNR = 200.0
 _WHOLE_TILE = 0.5  # percentage of nodata below which a footprint is only rounding
 _GREATEST_DN = 65534
-JP2 = "image/jp2"
+_SCENE_M = {**NATIVE_M, "AOT": 10, "SNW": 20, "CLD": 20, "B10": 60}
+"""Native pixel of each layer that a scene can be rendered from [m]."""
 
 
 class UnrenderableError(Exception):
@@ -106,12 +108,6 @@ class Layer:
         return footprint is not None and not footprint.intersects(_box(_axes(self.spec, window)))
 
 
-def is_image(asset: Asset) -> bool:
-    """Whether an asset's media type is one that the world paints."""
-    media = str(asset.get("type"))
-    return "tiff" in media or media == JP2
-
-
 def layer_of(item: Item, key: str, world: World) -> Layer:
     """The painter of one asset.
 
@@ -121,7 +117,7 @@ def layer_of(item: Item, key: str, world: World) -> Layer:
     asset = assets(item)[key]
     if not is_image(asset):
         raise UnrenderableError(
-            f"media type {asset.get('type')!r} is neither a GeoTIFF nor JPEG 2000"
+            f"media type {media_of(asset)!r} is neither a GeoTIFF nor JPEG 2000"
         )
     found = _LAYER.search(basename(str(asset.get("href"))))
     name = found.group(1) if found else None
@@ -135,6 +131,38 @@ def layer_of(item: Item, key: str, world: World) -> Layer:
         msi=_msi(item),
     )
     return _layer(item, asset, name, (projected, code, scene))
+
+
+def scene_layer(item: Item, name: str, world: World, *, harmonised: bool) -> Layer:
+    """The painter of a band of an Item that names no files, on the ground of `proj:bbox`.
+
+    Args:
+        item: As Sentinel Hub's catalogue has it.
+        name: Of a Sentinel-2 layer.
+        world: What is painted.
+        harmonised: Whether numbers are `10000 R`, whatever the product's baseline.
+
+    Raises:
+        UnrenderableError: If the product has no such layer, or the Item does not say where it is.
+    """
+    bbox, code = properties(item).get("proj:bbox"), _system(projection(item, {}).crs)
+    if name not in _SCENE_M or not isinstance(bbox, list):
+        raise UnrenderableError(f"no layer {name}")
+    pixel_m = _SCENE_M[name]
+    left, bottom, right, top = bbox
+    shape = round((top - bottom) / pixel_m), round((right - left) / pixel_m)
+    scene = Scene(
+        world=world,
+        moment=moment(item),
+        seed=noise.seed_of(item_id(item), name),
+        footprint=_data_geometry(item, code),
+        msi=_msi(item),
+    )
+    place = Projection(f"EPSG:{code.epsg}", shape, (pixel_m, 0.0, left, 0.0, -pixel_m, top))
+    layer = _layer(item, {}, name, (place, code, scene))
+    if layer.encoding is None or not harmonised:
+        return layer
+    return replace(layer, encoding=Encoding(scale=1e-4, offset=0.0))
 
 
 def _layer(
@@ -318,10 +346,25 @@ def _missing(item: Item) -> float:
 
 
 def _footprint(item: Item, code: _System) -> BaseGeometry | None:
-    missing = _missing(item)
     geometry = item.get("geometry")
-    if missing < _WHOLE_TILE or not isinstance(geometry, dict):
+    if _missing(item) < _WHOLE_TILE or not isinstance(geometry, dict):
         return None
+    return _ground(geometry, code)
+
+
+def _data_geometry(item: Item, code: _System) -> BaseGeometry | None:
+    """Where a scene has data, as Sentinel Hub states it."""
+    projected = properties(item).get("proj:geometry")
+    if isinstance(projected, dict):
+        found = shapely.from_geojson(json.dumps(projected))
+        shapely.prepare(found)
+        return found
+    geometry = item.get("geometry")
+    return _ground(geometry, code) if isinstance(geometry, dict) else None
+
+
+def _ground(geometry: dict[str, Any], code: _System) -> BaseGeometry:
+    """A geometry in degrees as one in another CRS."""
     # Edges are straight in the projection: footprints are traced along the rows of the tile.
     try:
         shape = shapely.from_geojson(json.dumps(geometry))

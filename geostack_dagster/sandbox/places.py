@@ -37,25 +37,26 @@ class Place:
 
 
 def place_of(asset: Asset) -> Place | None:
-    """Where an asset lies; None when it is not on a store that has a twin."""
+    """Where an asset lies; None when it is a folder, or not on a store that has a twin."""
     where = locate(str(asset.get("href")))
+    if where.key.endswith("/"):
+        return None
     if where.scheme == "s3":
         return Place("s3", where.host, where.key) if where.host in _BUCKETS else None
-    if where.scheme != "https":
-        return None
-    if where.host.endswith(HOST_SUFFIX):
-        container, _, key = where.key.partition("/")
-        return Place("blob", f"{where.host.removesuffix(HOST_SUFFIX)}/{container}", key)
-    if where.host in _FILE_HOSTS:
-        return Place("https", _FILE_HOSTS[where.host], where.key)
-    bucket, _, key = where.key.partition("/")
-    if where.host not in _BUCKET_GATES:
-        host = s3.HOST.fullmatch(where.host)
-        if host is None:
-            return None
-        if host["bucket"] is not None:
-            bucket, key = host["bucket"], where.key
-    return Place("s3", bucket, key) if bucket in _BUCKETS else None
+    return _by_host(where.host, where.key) if where.scheme == "https" else None
+
+
+def _by_host(host: str, key: str) -> Place | None:
+    first, _, rest = key.partition("/")
+    if host.endswith(HOST_SUFFIX):
+        return Place("blob", f"{host.removesuffix(HOST_SUFFIX)}/{first}", rest)
+    if host in _FILE_HOSTS:
+        return Place("https", _FILE_HOSTS[host], key)
+    amazon = s3.HOST.fullmatch(host)
+    if amazon is not None and amazon["bucket"] is not None:
+        first, rest = amazon["bucket"], key
+    is_store = amazon is not None or host in _BUCKET_GATES
+    return Place("s3", first, rest) if is_store and first in _BUCKETS else None
 
 
 def places_of(asset: Asset) -> Iterator[Place]:

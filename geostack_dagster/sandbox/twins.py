@@ -11,13 +11,20 @@ from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.sandbox.accounts import Accounts
 from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.catalogue import Key
-from geostack_dagster.sandbox.dialects import DIALECTS, PLANETARY_COMPUTER
+from geostack_dagster.sandbox.dialects import CDSE, CMR_STAC, DIALECTS, DLR, PLANETARY_COMPUTER
 from geostack_dagster.sandbox.emit_granules import l1b_offers
 from geostack_dagster.sandbox.faults import Gate
 from geostack_dagster.sandbox.lifetime import Lifetime
 from geostack_dagster.sandbox.objects import Make, TileRenderer, Vault
 from geostack_dagster.sandbox.offer import Offer
-from geostack_dagster.sandbox.places import place_of
+from geostack_dagster.sandbox.places import (
+    CDSE_HOST,
+    DLR_HOST,
+    EODATA,
+    LP_PROTECTED,
+    LP_PUBLIC,
+    place_of,
+)
 from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.services import SERVICES
@@ -32,6 +39,16 @@ OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (
     enmap_offers,
 )
 """Where the synthetic catalogue comes from."""
+
+
+_HOLDERS = {
+    EODATA: CDSE.slug,
+    CDSE_HOST: CDSE.slug,
+    LP_PROTECTED: CMR_STAC.slug,
+    LP_PUBLIC: CMR_STAC.slug,
+    DLR_HOST: DLR.slug,
+}
+"""Whose files lie in a bucket or on a host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +191,7 @@ def _archive_of(item: Item) -> str | None:
     for dialect in DIALECTS:
         if any(href.startswith(dialect.base) for href in hrefs):
             return dialect.slug
-    stores = {place.store for place in map(place_of, assets(item).values()) if place is not None}
-    return PLANETARY_COMPUTER.slug if "blob" in stores else None
+    for place in map(place_of, assets(item).values()):
+        if place is not None and (place.store == "blob" or place.container in _HOLDERS):
+            return _HOLDERS.get(place.container, PLANETARY_COMPUTER.slug)
+    return None
