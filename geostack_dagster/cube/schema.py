@@ -23,7 +23,7 @@ EXTENT = 1024
 BOOKKEEPING = ("acquired", "item_count", "fingerprint", "coverage", "made_from", "ledger")
 """Variables of a cube that describe its slots; see `slots`."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _RESERVED = ("time", "y", "x", "spatial_ref", *BOOKKEEPING)
 
 
@@ -43,7 +43,7 @@ class Variable:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in _RESERVED:
             raise ConfigurationError(
-                f"variable name {self.name!r} must be letters, digits, '_' or '-' and none of "
+                f"variable name {self.name!r} must be letters, digits, '_', '.' or '-' and none of "
                 f"{', '.join(_RESERVED)}"
             )
         kind = _numeric(self.name, self.dtype)
@@ -99,7 +99,7 @@ class CubeSchema:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
-                f"cube name {self.name!r} must be letters, digits, '_' or '-'; it is a folder"
+                f"cube name {self.name!r} must be letters, digits, '_', '.' or '-'; it is a folder"
             )
         names = [variable.name for variable in self.variables]
         if not names or len(set(names)) < len(names):

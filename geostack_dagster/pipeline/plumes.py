@@ -179,8 +179,8 @@ def _publish(spec: PipelineSpec, shelf: Shelf, scene: Scene) -> PublishReport:
 def _summary(scene: Scene) -> dict[str, Any]:
     """What the Item says of the scene, and what the asset shows."""
     states = Counter(plume.state for plume in scene.plumes)
-    rates = [feature.properties["rate_kg_h"] for feature in scene.features]
-    known = [rate for rate in rates if rate is not None]
+    found = [one.properties for one in scene.features if one.properties["state"] == State.PLUME]
+    known = [one["rate_kg_h"] for one in found if one["rate_kg_h"] is not None]
     return {
         "state": scene.state.value,
         "plumes": states[State.PLUME],

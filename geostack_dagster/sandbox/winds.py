@@ -1,0 +1,36 @@
+"""The world's wind as the table that a reanalysis would be exported to."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time
+
+from geostack_dagster.sandbox.plumes import SOURCES
+
+_HOURS = range(0, 24, 2)
+
+
+def wind_table(days: Iterable[date]) -> str:
+    """CSV of `longitude,latitude,time,u10,v10`, a row every two hours at each source."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(("longitude", "latitude", "time", "u10", "v10"))
+    for source in SOURCES:
+        longitude, latitude = source.degrees
+        for day in days:
+            speed, from_deg = source.wind(day)
+            angle = math.radians(from_deg)
+            east, north = -speed * math.sin(angle), -speed * math.cos(angle)
+            for hour in _HOURS:
+                when = datetime.combine(day, time(hour), tzinfo=UTC)
+                writer.writerow(
+                    (
+                        f"{longitude:.5f}",
+                        f"{latitude:.5f}",
+                        when.isoformat(),
+                        f"{east:.3f}",
+                        f"{north:.3f}",
+                    )
+                )
+    return buffer.getvalue()
