@@ -14,6 +14,7 @@ from geostack_dagster.sandbox.services.eodata import eodata
 from geostack_dagster.sandbox.services.lpdaac import lpdaac
 from geostack_dagster.sandbox.services.planetary_computer import planetary_computer
 from geostack_dagster.sandbox.services.sentinel_hub_catalog import sentinel_hub_catalog
+from geostack_dagster.sandbox.services.sentinel_hub_process import sentinel_hub_process
 
 SERVICES: tuple[MakeService, ...] = (
     planetary_computer,
@@ -26,6 +27,7 @@ SERVICES: tuple[MakeService, ...] = (
     copernicus_identity,
     cdse_stac,
     sentinel_hub_catalog,
+    sentinel_hub_process,
     cmr,
     cmr_stac,
     dlr_stac,
