@@ -8,7 +8,7 @@ as unfinished first and as finished last (`zarr_backend`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xarray as xr
 
@@ -18,6 +18,9 @@ from geostack_dagster.cube.schema import CubeSchema
 from geostack_dagster.cube.slots import Slot, SlotRecord
 from geostack_dagster.domain.days import Window
 from geostack_dagster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from geostack_dagster.cube.backend import Backend
 
 type Kind = Literal["icechunk", "zarr"]
 
@@ -223,12 +226,19 @@ def open_store(
     """
     from geostack_dagster.cube.repository import Repository
 
+    return Repository(backend_of(url, kind=kind, options=options), threads=threads)
+
+
+def backend_of(
+    url: str, *, kind: Kind = "icechunk", options: Mapping[str, Any] | None = None
+) -> "Backend":
+    """The repository at `url`, whatever is kept in it; args and errors as `open_store`."""
     if kind == "icechunk":
         from geostack_dagster.cube.icechunk_backend import IcechunkBackend
 
-        return Repository(IcechunkBackend(url, options or {}), threads=threads)
+        return IcechunkBackend(url, options or {})
     if kind == "zarr":
         from geostack_dagster.cube.zarr_backend import ZarrBackend
 
-        return Repository(ZarrBackend(url, options or {}), threads=threads)
+        return ZarrBackend(url, options or {})
     raise ConfigurationError(f"unknown kind of store {kind!r}; use 'icechunk' or 'zarr'")
