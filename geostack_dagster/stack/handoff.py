@@ -41,7 +41,7 @@ def to_jax(
     """
     import jax
 
-    names = _known(recipe, bands)
+    names = [band.name for band in recipe.select(bands)]
     dataset = open_stack(recipe, signer=signer)[names]
     if decoded:
         dataset = decode(dataset)
@@ -57,7 +57,7 @@ def to_jax(
 
 def coordinates_of(recipe: Recipe, bands: Sequence[str] | None = None) -> xr.Coordinates:
     """Coordinates of what `to_jax` gives: time, band, y, x and the CRS; nothing is read."""
-    named = {"band": _known(recipe, bands), **coordinates(recipe)}
+    named = {"band": [band.name for band in recipe.select(bands)], **coordinates(recipe)}
     return xr.Dataset(coords=named).coords
 
 
@@ -67,16 +67,6 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any
     buffer = np.empty(nbytes + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)
-
-
-def _known(recipe: Recipe, bands: Sequence[str] | None) -> list[str]:
-    held = [band.name for band in recipe.bands]
-    unknown = [name for name in bands or () if name not in held]
-    if unknown:
-        raise ConfigurationError(
-            f"the recipe has no band {', '.join(unknown)}; it has {', '.join(held)}"
-        )
-    return held if bands is None else list(bands)
 
 
 def _common_dtype(dataset: xr.Dataset) -> np.dtype[Any]:

@@ -6,7 +6,7 @@ hrefs only; credentials are resolved when chunks are read.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Self
@@ -17,7 +17,7 @@ from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import Projection, number
 from geostack_dagster.domain.radiometry import Radiometry
-from geostack_dagster.errors import IntegrityError
+from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.providers.provider import ClearClasses
 from geostack_dagster.stack.encoding import Encoding
 
@@ -217,6 +217,20 @@ class Recipe:
     def band(self, name: str) -> TargetBand:
         """The band of that name, which must be one of `bands`."""
         return next(band for band in self.bands if band.name == name)
+
+    def select(self, names: Sequence[str] | None) -> tuple[TargetBand, ...]:
+        """The bands of these names, in their order; all bands for None.
+
+        Raises:
+            ConfigurationError: If the Recipe lacks one.
+        """
+        held = {band.name: band for band in self.bands}
+        unknown = [name for name in names or () if name not in held]
+        if unknown:
+            raise ConfigurationError(
+                f"the recipe has no band {', '.join(unknown)}; it has {', '.join(held)}"
+            )
+        return self.bands if names is None else tuple(held[name] for name in names)
 
     def on_day(self, day: date, band: str) -> tuple[Source, ...]:
         """Sources of a band on a solar day, the one on top first."""
