@@ -76,7 +76,7 @@ def plan_of(pipeline: str, *, start: str, end: str, aois: Sequence[Path]) -> dic
     from geostack_dagster.pipeline.plan import partition_dates, plan_backfill
     from geostack_dagster.pipeline.workspace import Pin
 
-    spec = _spec(pipeline)
+    spec = spec_of(pipeline)
     window = Window(_day(start), _day(end))
     areas = [AOI.from_file(path) for path in aois]
     pins = [Pin(area, spec.crs or choose_crs(area)) for area in areas]
@@ -128,7 +128,12 @@ def predicate(text: str) -> Predicate:
         return Predicate(name, _OPS[op], value)
 
 
-def _spec(pipeline: str) -> "PipelineSpec":
+def spec_of(pipeline: str) -> "PipelineSpec":
+    """What the pipeline of that name was declared to do.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
     import dagster as dg
 
     from geostack_dagster.components import ProviderPipeline

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,20 @@ from geostack_dagster.cli.terminal import console
 if TYPE_CHECKING:
     import dagster as dg
 
-PIPELINES = ("planetary_computer_s2", "earth_search_s2")
+PIPELINES = (
+    "planetary_computer_s2",
+    "earth_search_s2",
+    "cdse_s2",
+    "sentinel_hub_s2",
+    "lpcloud_emit",
+    "earthaccess_emit",
+    "enmap",
+)
 DATES = ("2024-06-03", "2024-06-13", "2024-06-23", "2024-07-03")
 LIVE_PIPELINES = ("earth_search_s2",)
 LIVE_DATES = tuple(f"2024-06-{day:02}" for day in range(1, 11))
-STAGES = {"snapshot": "snapshot", "stack": "stack", "cube": "cube", "indices": "inference"}
-"""Asset noun -> its name in the summary."""
+_INFERENCE = ("indices", "plumes")
+"""Outputs, of which a pipeline's first is called `inference` in the summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +59,23 @@ class Chain:
             self.instance.add_dynamic_partitions(AOIS.name or "", list(request.partition_keys))
         return list(self.instance.get_dynamic_partitions(AOIS.name or ""))
 
-    def materialize(self, pipeline: str, date: str, aois: Sequence[str]) -> bool:
-        """One run of the four assets for a date over all AOIs; whether it succeeded."""
+    def stages(self, pipeline: str) -> list[str]:
+        """Nouns of a pipeline's assets, parents first."""
+        graph = self.definitions.resolve_asset_graph()
+        keys = [key for key in graph.toposorted_asset_keys if key.path[0] == pipeline]
+        return [key.path[1] for key in keys]
+
+    def materialize(self, pipeline: str, day: str, aois: Sequence[str]) -> bool:
+        """One run of all assets for a date over all AOIs; whether it succeeded."""
         import dagster as dg
 
         from geostack_dagster.components.partitions import range_tags
 
-        keys = [dg.AssetKey([pipeline, noun]) for noun in STAGES]
+        keys = [dg.AssetKey([pipeline, noun]) for noun in self.stages(pipeline)]
         result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
             asset_selection=keys,
-            tags=range_tags([date], aois),
+            tags=range_tags([day], aois),
             run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             raise_on_error=False,
         )
@@ -74,6 +89,7 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
     _clear(out)
     surroundings = Surroundings(out)
     surroundings.prepare(aois=AOIS)
+    _write_wind(surroundings)
     with ExitStack() as stack:
         with console.status("starting the twins of the archives ..."):
             sandbox = stack.enter_context(Sandbox(items))
@@ -82,10 +98,20 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
         aois = chain.register_aois()
         ran = _backfill(chain, PIPELINES, DATES, aois)
         with console.status("scoring against the truth ..."):
+            from geostack_dagster.cli.methane_scores import methane_scores
             from geostack_dagster.cli.scores import scores_of
 
             scores = scores_of(PIPELINES, DATES, aois)
+            scores |= methane_scores(PIPELINES, DATES, aois)
         return _finish(out, chain, len(DATES) * len(aois), ran=ran, scores=scores)
+
+
+def _write_wind(surroundings: Surroundings) -> None:
+    """The wind of the demo's days, where the methane pipelines look for it."""
+    from geostack_dagster.sandbox.winds import wind_table
+
+    days = map(date.fromisoformat, DATES)
+    (surroundings.storage / "wind.csv").write_text(wind_table(days), encoding="utf-8")
 
 
 @contextmanager
@@ -142,9 +168,9 @@ def _backfill(
     with Progress(*columns, console=console) as bar:
         for pipeline in pipelines:
             task = bar.add_task(pipeline, total=len(dates) * len(aois))
-            for date in dates:
-                if not chain.materialize(pipeline, date, aois):
-                    failed[pipeline].append(date)
+            for day in dates:
+                if not chain.materialize(pipeline, day, aois):
+                    failed[pipeline].append(day)
                 bar.advance(task, len(aois))
     return failed
 
@@ -178,7 +204,12 @@ def _finish(
 
 
 def _stages(chain: Chain, pipeline: str, asked: int) -> dict[str, dict[str, Any]]:
-    return {title: _stage(_latest(chain, pipeline, noun), asked) for noun, title in STAGES.items()}
+    nouns = chain.stages(pipeline)
+    main = next(noun for noun in _INFERENCE if noun in nouns)
+    return {
+        "inference" if noun == main else noun: _stage(_latest(chain, pipeline, noun), asked)
+        for noun in nouns
+    }
 
 
 def _latest(chain: Chain, pipeline: str, noun: str) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geostack_dagster.cli.catalog import spec_of
 from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.grid import Grid
-from geostack_dagster.inference.indices import INDICES, bands_needed, compute
+from geostack_dagster.inference.indices import bands_needed, compute
 from geostack_dagster.pipeline.indices import GROUP
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.sandbox.world import World
@@ -36,6 +37,9 @@ def scores_of(
     world = World()
     scores: dict[str, dict[str, Any]] = {}
     for pipeline in pipelines:
+        spec = spec_of(pipeline)
+        if spec.collection != "sentinel-2-l2a":  # the truth is evaluated at Sentinel-2's pixels
+            continue
         errors: dict[str, list[NDArray[np.float64]]] = {}
         for aoi in aois:
             _collect(errors, workspace.layout.cube(pipeline, aoi), dates, world)
@@ -43,7 +47,7 @@ def scores_of(
         nothing = [np.empty(0)]
         scores |= {
             f"{pipeline}/{name}_rmse": _score(np.concatenate(errors.get(name, nothing)), name)
-            for name in INDICES
+            for name in spec.indices
         }
     return scores
 
