@@ -1,5 +1,6 @@
 """Files appear whole, on disk, through fsspec and in a bucket; failures leave what was there."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,22 @@ from typing import Any
 import fsspec
 import pytest
 
-from geostack_dagster.errors import ConfigurationError, ConflictError, RejectedCredentialError
-from geostack_dagster.storage import delete, exists, read_bytes, staged, swap_bytes, write_bytes
+from geostack_dagster.errors import (
+    ConfigurationError,
+    ConflictError,
+    MissingCredentialError,
+    RejectedCredentialError,
+    ServiceError,
+)
+from geostack_dagster.storage import (
+    delete,
+    exists,
+    failure,
+    read_bytes,
+    staged,
+    swap_bytes,
+    write_bytes,
+)
 
 
 def write_half(url: str) -> None:
@@ -105,3 +120,54 @@ def test_no_swap_among_many_is_lost(folder: str) -> None:
 def test_a_scheme_without_safe_swaps_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot be changed safely"):
         swap_bytes("memory://a/b", b"1", expected=None)
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "error", "words"),
+    [
+        (
+            "s3://b/k",
+            "dispatch failure: other: no providers in chain provided credentials",
+            MissingCredentialError,
+            "AWS_ACCESS_KEY_ID",
+        ),
+        (
+            "az://c/k",
+            "GET http://169.254.169.254/metadata/identity - non-2xx status code: 403 Forbidden",
+            MissingCredentialError,
+            "AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        (
+            "gs://b/k",
+            "error sending request for url (http://metadata.google.internal/computeMetadata/v1)",
+            MissingCredentialError,
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ),
+        (
+            "s3://b/k",
+            'service error: unhandled error (ExpiredToken): Error { code: "ExpiredToken" }',
+            RejectedCredentialError,
+            r"\(ExpiredToken\)",
+        ),
+        (
+            "az://c/k",
+            "status code: 409 Conflict: <Error>\n  <Code>PublicAccessNotPermitted</Code></Error>",
+            RejectedCredentialError,
+            "PublicAccessNotPermitted",
+        ),
+        (
+            "s3://b/k",
+            "object store error service error: NoSuchBucket: The bucket does not exist",
+            ConfigurationError,
+            "create it",
+        ),
+        ("s3://b/k", "status code: 503 Slow Down\nDebug source: x", ServiceError, "Slow Down$"),
+    ],
+)
+def test_the_words_of_object_stores_become_errors(
+    url: str, said: str, error: type[Exception], words: str
+) -> None:
+    found = failure(f"{url}?sig=c2VjcmV0c2VjcmV0", said)
+    assert type(found) is error
+    assert re.search(words, str(found))
+    assert "sig=" not in str(found)

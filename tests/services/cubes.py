@@ -22,7 +22,7 @@ from tests.cube.test_store_contract import (
     TestSchema,
     TestWrite,
 )
-from tests.cube.test_versions import TestConflicts, TestExpiry, TestRollback
+from tests.cube.test_versions import TestConflicts, TestExpiry, TestRollback, TestWithoutLock
 
 __all__ = [
     "TestBeforeAnything",
@@ -36,6 +36,7 @@ __all__ = [
     "TestRefused",
     "TestRollback",
     "TestSchema",
+    "TestWithoutLock",
     "TestWrite",
 ]
 

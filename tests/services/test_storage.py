@@ -11,6 +11,7 @@ from geostack_dagster.errors import (
     RejectedCredentialError,
 )
 from geostack_dagster.storage import delete, exists, read_bytes, staged, write_bytes
+from tests import test_storage as contract
 from tests.test_storage import (  # noqa: F401 - run here against this module's folder
     test_a_failure_while_staging_keeps_the_old_file_and_leaves_no_part,
     test_what_is_written_is_read_and_can_be_replaced_and_deleted,
@@ -25,6 +26,14 @@ MIB = 1 << 20
 def folder(request: pytest.FixtureRequest) -> str:
     """A folder in a bucket of its own."""
     return f"{request.getfixturevalue(f'{request.param}_url')}/deep/er"
+
+
+def test_a_swap_writes_only_over_what_was_expected(folder: str) -> None:
+    contract.test_a_swap_writes_only_over_what_was_expected(folder)
+
+
+def test_no_swap_among_many_is_lost(folder: str) -> None:
+    contract.test_no_swap_among_many_is_lost(folder)
 
 
 def test_large_files_go_up_in_parts_and_come_back_whole(folder: str) -> None:
