@@ -13,6 +13,7 @@ from geostack_dagster.errors import (
     RejectedCredentialError,
     ServiceError,
 )
+from geostack_dagster.providers import PROVIDERS
 
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.5
@@ -34,7 +35,7 @@ def failure(url: str, status: int, answer: str, *, retry_after: str | None = Non
         return RejectedCredentialError(f"{where}{said}; the credential does not allow the search")
     if status in (400, 404, 405, 413, 414, 422):
         return ConfigurationError(f"{where}{said}; the search parameters or the URL are wrong")
-    return ServiceError(f"{where}{said}", retry_after_s=_seconds(retry_after), status=status)
+    return ServiceError(f"{where}{said}", retry_after_s=_seconds(retry_after, url), status=status)
 
 
 def not_json(url: str, answer: bytes) -> ServiceError:
@@ -75,12 +76,15 @@ def _may_pass(error: ServiceError) -> bool:
     return error.status is None or error.status in _BUSY
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds a number or a date."""
+def _seconds(retry_after: str | None, url: str) -> float | None:
+    """Seconds of a Retry-After header, which holds a number or a date.
+
+    Sentinel Hub's number counts milliseconds.
+    """
     if retry_after is None:
         return None
     try:
-        return max(float(retry_after), 0.0)
+        return max(float(retry_after) * _unit_s(url), 0.0)
     except ValueError:
         pass
     try:
@@ -90,3 +94,9 @@ def _seconds(retry_after: str | None) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _unit_s(url: str) -> float:
+    """What the archive behind a URL counts Retry-After in [s]."""
+    owners = (provider for provider in PROVIDERS.values() if provider.owns(url))
+    return next((owner.limits.retry_after_unit_s for owner in owners), 1.0)

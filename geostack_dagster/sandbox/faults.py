@@ -16,9 +16,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geostack_dagster.sandbox.switch import host_of
+
 _SCOPE_KEY = "sandbox.faults"
 _LOG_LENGTH = 200_000
 _SLOW_CHUNK = 16 << 10
+_PER_SECOND = {"sh.dataspace.copernicus.eu": 1000}
+"""What a host counts Retry-After in; seconds elsewhere."""
 _LOGIN_PAGE = b"""<!DOCTYPE html>
 <html><head><title>Sign in</title></head><body><form method="post" action="/login">
 <input name="username"><input name="password" type="password"></form></body></html>"""
@@ -144,7 +148,7 @@ class Gate:
             if fault.latency_s:
                 await asyncio.sleep(fault.latency_s)
             if fault.status is not None:
-                await _fail(fault, send)
+                await _fail(fault, host_of(scope), send)
                 return
             if fault.html:
                 await _answer(200, {"content-type": "text/html"}, _LOGIN_PAGE, send)
@@ -239,10 +243,10 @@ def _slow(bytes_per_s: int, send: Send) -> Send:
     return slow
 
 
-async def _fail(fault: Fault, send: Send) -> None:
+async def _fail(fault: Fault, host: str, send: Send) -> None:
     headers = {"content-type": "application/json"}
     if fault.retry_after_s is not None:
-        headers["retry-after"] = f"{fault.retry_after_s:g}"
+        headers["retry-after"] = f"{fault.retry_after_s * _PER_SECOND.get(host, 1):g}"
     await _answer(fault.status or 500, headers, b'{"message":"fault of the sandbox"}', send)
 
 
