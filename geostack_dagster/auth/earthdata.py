@@ -92,10 +92,8 @@ class EarthdataSigner(BrokeredSigner):
         host = locate(self.login_url).host
         found = self.settings.login(host, user=_USER, password=_PASSWORD)
         if found is None:
-            absent = self.settings.absent(_USER, _PASSWORD)
             raise MissingCredentialError(
-                f"Earthdata asks for a login: set {absent}, or {_TOKEN}, or add "
-                f"{host} to your netrc file. {_REGISTRATION}"
+                f"Earthdata asks for a login: set {self._wanted(host)}. {_REGISTRATION}"
             )
         user, password = found
         service = "Earthdata Login"
@@ -126,6 +124,13 @@ class EarthdataSigner(BrokeredSigner):
             source=user.source,
             is_renewed_early=False,
         )
+
+    def _wanted(self, host: str) -> str:
+        """What would make a login: the missing half of it, or any way if there is neither half."""
+        absent = self.settings.absent(_USER, _PASSWORD)
+        if " and " not in absent:
+            return absent
+        return f"{absent}, or {_TOKEN}, or add {host} to your netrc file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

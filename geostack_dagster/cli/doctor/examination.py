@@ -219,12 +219,15 @@ def _asset(patient: _Patient) -> Href:
 
 
 def _accepted(patient: _Patient) -> Iterator[tuple[Verdict, str, str]]:
-    """First bytes of an asset: the credential is accepted, and a file comes."""
-    from geostack_dagster.cli.doctor.sample import first_bytes
+    """First bytes of an asset: the credential is accepted, and pixels come."""
+    from geostack_dagster.cli.doctor.sample import first_bytes, rendered
 
     href = _asset(patient)
     if patient.provider.pixels is PixelSource.PROCESS_API:
-        yield Verdict.OK, "TODO", ""
+        if patient.item is None:
+            raise _Skipped("no item is known")
+        nbytes = rendered(patient.provider, patient.item, patient.settings)
+        yield Verdict.OK, f"{nbytes} bytes rendered by {locate(href).host}", ""
         return
     for what, address in {"": href, **patient.others}.items():
         try:
@@ -269,7 +272,7 @@ def _place(patient: _Patient) -> Iterator[tuple[Verdict, str, str]]:
         way = "S3 with keys of an hour" if inside else "https with a bearer"
         where = "inside" if inside else "outside"
         yield Verdict.OK, f"{where} AWS us-west-2: {way} ({OVERRIDE} overrides)", ""
-    elif AuthScheme.REQUESTER_PAYS in schemes:
+    elif AuthScheme.REQUESTER_PAYS in schemes and provider.pixels is PixelSource.FILES:
         keys = patient.settings.find("AWS_ACCESS_KEY_ID")
         advice = "an AWS account is set up" if keys else "left out without an AWS account"
         yield Verdict.OK, f"originals are requester-pays ({advice}); COGs are free", ""

@@ -1,14 +1,20 @@
 """One Item of a collection, and the first bytes of one file."""
 
+from datetime import timedelta
+
 from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.auth.signer import AuthScheme, Signer
 from geostack_dagster.cli.doctor import web
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.days import Window, solar_day
+from geostack_dagster.domain.grid import Grid, choose_crs
 from geostack_dagster.domain.hrefs import Href
-from geostack_dagster.domain.item import Item, assets
-from geostack_dagster.errors import ServiceError
+from geostack_dagster.domain.item import Item, assets, moment
+from geostack_dagster.errors import IntegrityError, ServiceError
 from geostack_dagster.providers import Provider, SearchApi
 from geostack_dagster.providers.access import signer_for
 
+_SPECK_DEG = 0.002
 _ALWAYS = "2015-01-01T00:00:00Z/2100-01-01T00:00:00Z"
 _ENOUGH = 10
 """Items looked at for one whose files are there: an archive lists a scene before its pixels."""
@@ -70,3 +76,30 @@ def first_bytes(href: Href, signer: Signer, nbytes: int) -> bytes:
         return bytes(loop.wait(source.opening(href, nbytes)).data)
     finally:
         loop.wait(source.close())
+
+
+def rendered(provider: Provider, item: Item, settings: Settings) -> int:
+    """Bytes that a rendering service sends for a speck of the Item's ground.
+
+    Raises:
+        IntegrityError: If it has no such scene.
+        CredentialError, ServiceError: If it does not answer with one.
+    """
+    from geostack_dagster.stack.ask import StackAsk, make_recipe
+    from geostack_dagster.stack.process_api.proof import sight
+
+    west, south, east, north = item["bbox"]
+    middle = ((west + east) / 2, (south + north) / 2)
+    speck = AOI.from_bbox("speck", (*middle, middle[0] + _SPECK_DEG, middle[1] + _SPECK_DEG))
+    collection = next(iter(provider.collections))
+    day = solar_day(moment(item), middle[0])
+    ask = StackAsk(
+        collections=(collection,),
+        bands=(provider.collections[collection].bands.bands[0].name,),
+        grid=Grid.covering(speck, crs=choose_crs(speck), resolution=60.0),
+        window=Window(day, day + timedelta(days=1)),
+    )
+    found = sight(make_recipe(provider, [item], ask=ask), signer_for(provider, settings))
+    if found.missing:
+        raise IntegrityError(f"the service does not know the scene {found.missing[0]}")
+    return found.bytes_read
