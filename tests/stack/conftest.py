@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,6 +100,8 @@ class Archive(ThreadingHTTPServer):
         self.permanent: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.tokens: set[str] = set()
         self.requests: list[tuple[str, str, str | None]] = []
+        self.tagged = False
+        """Whether answers carry the entity tag of what they are a part of."""
         self.latency_s = 0.0
         self.most_at_once = 0
         self._now = 0
@@ -146,7 +149,17 @@ class Archive(ThreadingHTTPServer):
         content = self.files.get(path)
         if content is None:
             return 404, {}, b"<Error><Code>BlobNotFound</Code></Error>"
-        return _part(content, asked)
+        answer = _part(content, asked)
+        return _tagged(request, answer, zlib.crc32(content)) if self.tagged else answer
+
+
+def _tagged(
+    request: BaseHTTPRequestHandler, answer: tuple[int, dict[str, str], bytes], checksum: int
+) -> tuple[int, dict[str, str], bytes]:
+    tag, (status, headers, body) = f'"{checksum:x}"', answer
+    if request.headers.get("If-Match", tag) != tag:
+        return 412, {}, b""
+    return status, {**headers, "ETag": tag}, body
 
 
 def _part(content: bytes, asked: str | None) -> tuple[int, dict[str, str], bytes]:

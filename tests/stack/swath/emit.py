@@ -39,8 +39,8 @@ class Emit:
     files: dict[str, Path]
 
     @property
-    def sun_zenith(self) -> np.ndarray:
-        return 30 + self.radiance[..., 0] * 0 + np.arange(self.lon.shape[1]) / 100
+    def files_by_name(self) -> dict[str, Path]:
+        return {path.name: path for path in self.files.values()}
 
     def item(self, **changes: Any) -> dict[str, Any]:
         """As our search makes it of CMR's metadata."""

@@ -1,6 +1,5 @@
 """One file through every opener, at the real hosts: protected, and kept somewhere else."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +19,11 @@ from geostack_dagster.errors import (
     RejectedCredentialError,
 )
 from geostack_dagster.stack.swath.opening import open_file
-from tests.real_hosts import Answer, RealHosts, Request, real_hosts
+from tests.nasa import DATA, STORE, TOKEN, Nasa, serving
 from tests.stack.swath.conftest import unique
 
-URS, DATA = "urs.earthdata.nasa.gov", "data.lpdaac.earthdatacloud.nasa.gov"
-STORE = "d1nklfio7vscoe.cloudfront.net"
-FILE = canonical(f"https://{DATA}/lp-prod-protected/EMITL1BRAD.001/E/EMIT_L1B_RAD_001_E.nc")
-LOGIN_PAGE = b'<html><form>Earthdata Login <input type="password"></form></html>'
-
-
-class Lpdaac:
-    """The data centre: a redirect to signed storage for a good token, else to the login page."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content, self.good = content, "good-token"
-
-    def __call__(self, asked: Request) -> Answer:
-        if asked.host == URS:
-            return Answer(200, LOGIN_PAGE, {"Content-Type": "text/html"})
-        if asked.host == DATA:
-            if asked.headers.get("authorization") != f"Bearer {self.good}":
-                where = f"https://{URS}/oauth/authorize?client_id=x"
-                return Answer(302, b"", {"Location": where})
-            if asked.path != FILE.removeprefix(f"https://{DATA}"):
-                return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
-            return Answer(303, b"", {"Location": f"https://{STORE}/x.nc?A-userid=me&Signature=s"})
-        return self.stored(asked)
-
-    def stored(self, asked: Request) -> Answer:
-        if "authorization" in asked.headers:  # two ways to sign at once
-            return Answer(400, b"<Error><Code>InvalidArgument</Code></Error>")
-        total = len(self.content)
-        headers = {"Accept-Ranges": "bytes", "ETag": '"1"', "Content-Type": "application/x-netcdf"}
-        ranged = re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", ""))
-        if ranged is None:
-            return Answer(200, self.content, headers)
-        first, last = int(ranged[1]), min(int(ranged[2]), total - 1)
-        place = {"Content-Range": f"bytes {first}-{last}/{total}"}
-        return Answer(206, self.content[first : last + 1], {**headers, **place})
+PATH = "/lp-prod-protected/EMITL1BRAD.001/E/EMIT_L1B_RAD_001_E.nc"
+FILE = canonical(f"https://{DATA}{PATH}")
 
 
 @pytest.fixture
@@ -66,66 +32,67 @@ def archive(tmp_path: Path, hdf: Any, monkeypatch: pytest.MonkeyPatch):
         radiance=unique((20, 30, 8)),
         location__glt_x=(unique((9, 9), "<i4"), {"chunks": (4, 4), "compression": "gzip"}),
     )
-    with real_hosts(tmp_path, (URS, DATA, STORE), Lpdaac(path.read_bytes())) as found:
-        for name, value in found.environment.items():
+    with serving(tmp_path) as nasa:
+        nasa.files[PATH] = path.read_bytes()
+        for name, value in nasa.hosts.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("GEOSTACK_AWS_REGION", "none")
-        yield found
+        yield nasa
 
 
-def signer(token: str = "good-token") -> EarthdataSigner:
+def signer(token: str = TOKEN) -> EarthdataSigner:
     return EarthdataSigner(settings=Settings(arguments={"EARTHDATA_TOKEN": token}), broker=Broker())
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_every_opener_reads_the_same_and_keeps_the_token_at_home(archive: RealHosts, opener):
+def test_every_opener_reads_the_same_and_keeps_the_token_at_home(archive: Nasa, opener):
     file = open_file(FILE, signer(), opener=opener)
     window = ((0, 20), (3, 9), (2, 5))
     np.testing.assert_array_equal(file.read("radiance", window), unique((20, 30, 8))[:, 3:9, 2:5])
     np.testing.assert_array_equal(file.read("location/glt_x"), unique((9, 9), "<i4"))
     assert file.bytes_read > 0
     file.close()
-    elsewhere = [asked for asked in archive.asked if asked.host == STORE]
+    elsewhere = archive.asked(STORE)
     assert elsewhere
     assert not any("authorization" in asked.headers for asked in elsewhere)
-    assert archive.strangers == []  # not even the address at which AWS describes its machines
+    assert archive.hosts.strangers == []  # not even the address at which AWS describes its machines
     assert ("earthaccess" in " ".join(file.notes)) == (opener == "earthaccess")
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_refused_token_is_said(archive: RealHosts, opener):
+def test_a_refused_token_is_said(archive: Nasa, opener):
     with pytest.raises(RejectedCredentialError, match="login page") as raised:
         open_file(FILE, signer("dead-token"), opener=opener)
     assert "dead-token" not in str(raised.value)
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_missing_file_is_named(archive: RealHosts, opener):
+def test_a_missing_file_is_named(archive: Nasa, opener):
     gone = canonical(FILE.replace("_RAD_", "_GONE_"))
     with pytest.raises(AssetError, match="EMIT_L1B_GONE_001_E"):
         open_file(gone, signer(), opener=opener)
 
 
-def test_earthaccess_is_left_as_it_was(archive: RealHosts):
+def test_earthaccess_is_left_as_it_was(archive: Nasa):
     open_file(FILE, signer(), opener="earthaccess").close()
     assert not earthaccess.__auth__.authenticated
     assert earthaccess.__store__ is None
 
 
-def test_what_earthaccess_cannot_open_is_refused(archive: RealHosts):
+def test_what_earthaccess_cannot_open_is_refused(archive: Nasa):
     with pytest.raises(ConfigurationError, match="opens https"):
         open_file(Href("s3://lp-prod-protected/x.nc"), signer(), opener="earthaccess")
     with pytest.raises(MissingCredentialError, match="needs an Earthdata token"):
         open_file(FILE, None, opener="earthaccess")
 
 
-def test_files_that_the_user_opened_can_be_read(archive: RealHosts, monkeypatch):
+def test_files_that_the_user_opened_can_be_read(archive: Nasa, monkeypatch):
     """`earthaccess.login` and `earthaccess.open` as NASA's tutorials write them."""
     from geostack_dagster.stack.swath.earthaccess_files import _Files
     from geostack_dagster.stack.swath.seekable import open_seekable
 
     session = earthaccess.Auth()
-    session.token, session.authenticated = {"access_token": "good-token"}, True
+    session.token, session.authenticated = {"access_token": TOKEN}, True
     monkeypatch.setattr(earthaccess, "__store__", _Files(session), raising=False)
     (opened,) = earthaccess.open([str(FILE)])
     file = open_seekable(opened, "EMIT_L1B_RAD_001_E.nc")
