@@ -95,8 +95,8 @@ SOURCES = (
     Source(
         name="emmental",
         crs="EPSG:32632",
-        x=413_220.0,
-        y=5_204_940.0,
+        x=412_820.0,
+        y=5_205_040.0,
         prevailing_deg=270.0,
         rates_t_h={
             _june(3): 14.0,
