@@ -25,7 +25,7 @@ def numbers_of(data: bytes, count: int, grid: Grid) -> Numbers:
         with MemoryFile(data, ext=".tif") as memory, memory.open() as image:
             _check(image, count, grid)
             pixels: Numbers = image.read()
-    except RasterioError as error:
+    except (RasterioError, ValueError) as error:  # ValueError: of nothing at all
         raise AssetError(
             f"the service's answer of {len(data)} bytes is no whole GeoTIFF ({error})"
         ) from None
