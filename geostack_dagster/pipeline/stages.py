@@ -4,9 +4,13 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
+
+_SWATH = ("stack", "cube")
+"""Stages that work in sensor geometry where the collection does."""
 
 
 class StageModule(Protocol):
@@ -27,4 +31,6 @@ def module_of(spec: PipelineSpec, stage: str) -> StageModule:
     Imported when it is asked for: it brings xarray, odc, icechunk or jax, which the code location
     does without.
     """
-    return cast("StageModule", import_module(f"geostack_dagster.pipeline.{stage}"))
+    in_sensor = spec.record.geometry is Geometry.SWATH and stage in _SWATH
+    package = "pipeline.swath" if in_sensor else "pipeline"
+    return cast("StageModule", import_module(f"geostack_dagster.{package}.{stage}"))

@@ -170,7 +170,8 @@ def _sources(
 def _question(recipe: SwathRecipe) -> str:
     choice = {name: value for name, value in asdict(recipe.choice).items() if name != "opener"}
     asked = [recipe.provider, recipe.collection, recipe.aoi.geometry, choice]
-    return fingerprint([asked, [item.content for item in recipe.items]])
+    skipped = [asdict(one) for one in recipe.skipped]
+    return fingerprint([asked, [item.content for item in recipe.items], skipped])
 
 
 def _part(file: SwathFile, layout: SwathLayout, place: Place, choice: SwathChoice) -> Part | None:

@@ -140,6 +140,8 @@ class SwathRecipe:
     question: str
     """Digest of what was asked of which files; while it holds, no file is opened to look again."""
     skipped: tuple[Skipped, ...] = field(default=())
+    made_by: str = ""
+    """Version of the code and the spec that made it; decides no value."""
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -167,6 +169,7 @@ class SwathRecipe:
             "window": [self.window.start.isoformat(), self.window.end.isoformat()],
             "choice": asdict(self.choice),
             "question": self.question,
+            "made_by": self.made_by,
             "items": [item.to_json() for item in self.items],
             "skipped": [
                 {"item": one.item, "band": one.band, "reason": one.reason} for one in self.skipped
@@ -197,6 +200,7 @@ class SwathRecipe:
             choice=SwathChoice(**{**choice, "wavelengths_nm": windows}),
             items=tuple(SwathItem.from_json(item) for item in document["items"]),
             question=document["question"],
+            made_by=document["made_by"],
             skipped=tuple(Skipped(**one) for one in document["skipped"]),
         )
         if recipe.fingerprint != document["fingerprint"]:

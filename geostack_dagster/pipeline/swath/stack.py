@@ -1,0 +1,166 @@
+"""Stage 2 of a swath: which part of which granules, found in their own longitudes and latitudes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from geostack_dagster import storage
+from geostack_dagster.catalog.snapshot import read, read_header
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.domain.swath import Opener, SwathChoice
+from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.pipeline.report import Outcome, StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.providers.access import signer_for
+from geostack_dagster.stack.swath.ask import SwathAsk, located, make_swath_recipe
+from geostack_dagster.stack.swath.recipe import SwathItem, SwathRecipe
+
+
+def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
+    """Turn the snapshot's Items into a Recipe; open every granule that may be new.
+
+    Raises:
+        ConfigurationError: If the snapshot is missing, or no band lies in the wavelengths.
+        AssetError: If a file is not what it claims to be; nothing was written.
+        CredentialError: If the archive refuses the credential.
+        ServiceError: If the archive does not answer.
+    """
+    started = perf_counter()
+    draft = draft_of(spec, partition, workspace)
+    url = workspace.layout.recipe(partition)
+    known = _known(url)
+    nbytes = 0
+    if known is not None and known.question == draft.question:
+        recipe = replace(known, snapshot=draft.snapshot, choice=draft.choice, made_by=draft.made_by)
+    else:
+        recipe, nbytes = located(draft, signer_for(spec.provider, workspace.settings))
+    changed = recipe != known
+    if changed:
+        storage.write_bytes(url, recipe.dumps().encode())
+    return StageReport(
+        outcome=_outcome(recipe, changed=changed),
+        fingerprint=recipe.fingerprint,
+        note=_note(recipe),
+        facts={
+            "granules": len(recipe.items),
+            "days": len(recipe.days),
+            "skipped_count": len(recipe.skipped),
+            "values_bytes": sum(map(_values_bytes, recipe.items)),
+            "opener": recipe.choice.opener,
+            "recipe": url,
+        },
+        tables={
+            "granules": [_row(item) for item in recipe.items],
+            "skipped": [
+                {"item": one.item, "band": one.band or "all", "why": one.reason}
+                for one in recipe.skipped
+            ],
+        },
+        seconds=perf_counter() - started,
+        bytes_read=nbytes,
+    )
+
+
+def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the Recipe if it was made from the present snapshot; None if it was not."""
+    try:
+        snapshot = read_header(workspace.layout.snapshot(partition)).fingerprint
+    except FileNotFoundError:
+        return None
+    recipe = _known(workspace.layout.recipe(partition))
+    if recipe is None:
+        return None
+    is_current = (recipe.snapshot, recipe.made_by) == (snapshot, spec.code_version("stack"))
+    return recipe.fingerprint if is_current else None
+
+
+def draft_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> SwathRecipe:
+    """The Recipe of a partition's snapshot as far as metadata tell; nothing is opened.
+
+    Raises:
+        ConfigurationError: If the snapshot has not been materialized, or the ask is wrong.
+    """
+    try:
+        snapshot = read(workspace.layout.snapshot(partition))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{partition} has no snapshot; materialize {spec.name}/snapshot first"
+        ) from None
+    ask = SwathAsk(
+        collection=spec.collection,
+        aoi=workspace.pinned(partition.aoi).aoi,
+        window=partition.window,
+        snapshot=snapshot.fingerprint,
+        choice=choice_of(spec),
+    )
+    recipe = make_swath_recipe(spec.provider, snapshot.items, ask=ask)
+    return replace(recipe, made_by=spec.code_version("stack"))
+
+
+def choice_of(spec: PipelineSpec) -> SwathChoice:
+    """What a pipeline wants of a granule: whole columns over the AOI and its margin."""
+    opener: Opener = "earthaccess" if spec.loader == "earthaccess" else spec.transport
+    return SwathChoice(wavelengths_nm=spec.wavelengths_nm, margin_m=spec.margin_m, opener=opener)
+
+
+def read_recipe(partition: Partition, workspace: Workspace) -> SwathRecipe:
+    """The Recipe that the stack asset wrote.
+
+    Raises:
+        ConfigurationError: If there is none yet.
+    """
+    try:
+        return SwathRecipe.loads(storage.read_bytes(workspace.layout.recipe(partition)))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{partition} has no recipe; materialize {partition.pipeline}/stack first"
+        ) from None
+
+
+def _known(url: str) -> SwathRecipe | None:
+    try:
+        return SwathRecipe.loads(storage.read_bytes(url))
+    except (FileNotFoundError, IntegrityError):  # of another version: made again
+        return None
+
+
+def _outcome(recipe: SwathRecipe, *, changed: bool) -> Outcome:
+    if not recipe.items:
+        return Outcome.EMPTY
+    return Outcome.WRITTEN if changed else Outcome.UNCHANGED
+
+
+def _note(recipe: SwathRecipe) -> str:
+    parts = [item.part for item in recipe.items if item.part is not None]
+    if not parts:
+        return "nothing to read"
+    columns = sum(part.columns[1] - part.columns[0] for part in parts)
+    bands = max(len(part.band_indices) for part in parts)
+    return f"{len(parts)} granules, {columns} columns, {bands} bands"
+
+
+def _row(item: SwathItem) -> Mapping[str, Any]:
+    part = item.part
+    if part is None:
+        return {"item": item.id}
+    return {
+        "item": item.id,
+        "lines": f"{part.rows[0]} to {part.rows[1]} of {part.shape[0]}",
+        "columns": f"{part.columns[0]} to {part.columns[1]} of {part.shape[1]}",
+        "bands": f"{len(part.band_indices)} of {part.shape[2]}",
+        "observations": "observation" in item.sources,
+    }
+
+
+def _values_bytes(item: SwathItem) -> int:
+    """Of the values that the cube will hold, uncompressed."""
+    part = item.part
+    if part is None:
+        return 0
+    spans = (part.rows, part.columns)
+    pixels = int(np.prod([stop - start for start, stop in spans]))
+    return pixels * len(part.band_indices) * np.dtype(np.float32).itemsize

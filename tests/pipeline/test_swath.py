@@ -1,0 +1,301 @@
+"""Snapshot, stack and cube of EMIT radiance, over NASA's hosts as they behave."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from geostack_dagster.auth import broker
+from geostack_dagster.auth.redaction import scan
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.days import Cadence
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import (
+    AssetError,
+    ConfigurationError,
+    MissingCredentialError,
+    RejectedCredentialError,
+    ServiceError,
+)
+from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
+from geostack_dagster.pipeline.stages import module_of
+from geostack_dagster.pipeline.swath.cube import granules, swath_store
+from geostack_dagster.pipeline.swath.stack import read_recipe
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.providers import provider_named
+from tests.auth.conftest import VARIABLES
+from tests.nasa import DATA, STORE, TOKEN, Answer, Nasa, granule_of, serving
+from tests.stack.swath.emit import PIXEL, Emit, emit
+
+DAY = "2024-07-03"
+WINDOW = ((2110.0, 2500.0),)
+
+
+@dataclass
+class Swaths:
+    """The first three stages of a pipeline on EMIT, and the archive behind it."""
+
+    nasa: Nasa
+    spec: PipelineSpec
+    workspace: Workspace
+    folder: Path
+
+    def partition(self, day: str = DAY) -> Partition:
+        return Partition(self.spec.name, "field", day, self.spec.cadence)
+
+    def run(self, day: str = DAY, *stages: str) -> dict[str, StageReport]:
+        return {
+            noun: module_of(self.spec, noun).run(self.spec, self.partition(day), self.workspace)
+            for noun in stages or ("snapshot", "stack", "cube")
+        }
+
+    def outcomes(self, day: str = DAY) -> list[str]:
+        return [report.outcome.value for report in self.run(day).values()]
+
+    def publish(self, granule: Emit, **changes: object) -> None:
+        item = granule.item()
+        for key, asset in item["assets"].items():
+            path = urlsplit(asset["href"]).path
+            self.nasa.files[path] = (granule.files_by_name[key]).read_bytes()
+        self.nasa.granules.append(granule_of(item, **changes))
+
+    def withdraw(self, name: str) -> None:
+        kept = [one for one in self.nasa.granules if one["umm"]["GranuleUR"] != name]
+        self.nasa.granules[:] = kept
+
+    def stored(self, day: str = DAY) -> list:
+        return list(granules(self.spec, self.partition(day), self.workspace))
+
+
+def spec(**changes: object) -> PipelineSpec:
+    return PipelineSpec(
+        **{
+            "name": "emit_test",
+            "provider": provider_named("earthaccess"),
+            "collection": "EMITL1BRAD_001",
+            "bands": (),
+            "wavelengths_nm": WINDOW,
+            "methane": MethaneSpec(method=MethaneMethod.MATCHED_FILTER),
+            "start": date(2024, 6, 1),
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def nasa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nasa]:
+    with serving(tmp_path_factory.mktemp("nasa")) as found:
+        yield found
+
+
+@pytest.fixture
+def swaths(nasa: Nasa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swaths]:
+    nasa.forget()
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, value in nasa.hosts.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EARTHDATA_TOKEN", TOKEN)
+    monkeypatch.setenv("GEOSTACK_AWS_REGION", "none")
+    broker.BROKER.clear()
+    yield Swaths(nasa, spec(), Workspace(str(tmp_path / "storage")), tmp_path)
+    broker.BROKER.clear()
+
+
+@pytest.fixture
+def granule(swaths: Swaths) -> Emit:
+    made = emit(swaths.folder, lines=60, columns=80)
+    lon, lat = made.lon[30, 40], made.lat[30, 40]
+    half = 5 * PIXEL
+    swaths.workspace.pin(AOI.from_bbox("field", (lon - half, lat - half, lon + half, lat + half)))
+    swaths.publish(made)
+    return made
+
+
+def test_the_cube_holds_the_columns_over_the_area(swaths, granule):
+    reports = swaths.run()
+    assert [report.outcome.value for report in reports.values()] == ["written"] * 3
+    (stored,) = swaths.stored()
+    (item,) = read_recipe(swaths.partition(), swaths.workspace).items
+    columns, bands = slice(*item.part.columns), np.array(item.part.band_indices)
+    assert 8 <= item.part.columns[1] - item.part.columns[0] <= 24
+    assert item.part.rows == (0, 60)
+    np.testing.assert_array_equal(
+        np.asarray(stored.values[:]), granule.radiance[:, columns][..., bands]
+    )
+    np.testing.assert_array_equal(stored.wavelengths_nm, granule.wavelengths[bands])
+    assert ((stored.wavelengths_nm >= 2110) & (stored.wavelengths_nm <= 2500)).all()
+    np.testing.assert_array_equal(stored.lon, granule.lon[:, columns])
+    assert stored.units == "uW/cm^2/SR/nm"
+    assert stored.valid().mean() > 0.99
+    assert (stored.sun_zenith_deg[0] >= 30).all()
+    assert stored.stored.acquired.isoformat() == "2024-07-03T10:11:12+00:00"
+    assert reports["cube"].facts["granules"] == 1
+    assert reports["stack"].tables["granules"][0]["item"] == granule.name
+    assert reports["stack"].bytes_read > 0
+    assert reports["cube"].bytes_read > 0
+
+
+def test_a_second_run_reads_and_writes_nothing(swaths, granule):
+    first = swaths.run()
+    swaths.nasa.hosts.asked.clear()
+    again = swaths.run()
+    assert [report.outcome.value for report in again.values()] == ["unchanged"] * 3
+    assert swaths.nasa.asked(DATA) == []
+    for noun, report in again.items():
+        assert report.fingerprint == first[noun].fingerprint
+        module = module_of(swaths.spec, noun)
+        found = module.current(swaths.spec, swaths.partition(), swaths.workspace)
+        assert found == report.fingerprint
+
+
+def test_the_token_goes_to_the_data_host_alone_and_to_no_disk(swaths, granule):
+    swaths.run()
+    assert swaths.nasa.asked(DATA)
+    for asked in swaths.nasa.hosts.asked:
+        assert ("authorization" in asked.headers) == (asked.host == DATA)
+    assert scan([Path(swaths.workspace.root)], secrets=[TOKEN]) == []
+
+
+@pytest.mark.parametrize("changes", [{"transport": "fsspec"}, {"loader": "earthaccess"}])
+def test_every_opener_makes_the_same_cube(swaths, granule, changes):
+    first = swaths.run()
+    other = replace(swaths, spec=spec(name="other", **changes))
+    reports = other.run()
+    assert reports["cube"].outcome.value == "written"
+    assert reports["cube"].fingerprint == first["cube"].fingerprint
+    (mine,), (theirs,) = swaths.stored(), other.stored()
+    np.testing.assert_array_equal(np.asarray(mine.values[:]), np.asarray(theirs.values[:]))
+    noted = reports["cube"].tables["read_otherwise"]
+    assert bool(noted) == ("loader" in changes)
+
+
+def test_a_plain_zarr_store_serves_as_well(swaths, granule):
+    plain = replace(swaths, spec=spec(name="plain", store="zarr"))
+    assert plain.outcomes() == ["written"] * 3
+    assert plain.outcomes() == ["unchanged"] * 3
+    (stored,) = plain.stored()
+    assert stored.shape[0] == 60
+
+
+def test_a_day_without_a_granule_is_an_empty_result(swaths, granule):
+    assert swaths.outcomes("2024-07-04") == ["empty"] * 3
+    assert swaths.stored("2024-07-04") == []
+    store = swath_store(swaths.spec, swaths.partition("2024-07-04"), swaths.workspace)
+    assert store.fingerprint_of(swaths.partition("2024-07-04").window) is not None
+
+
+def test_late_and_withdrawn_granules_change_their_own_day_only(swaths, granule):
+    swaths.run()
+    late = emit(swaths.folder, "EMIT_L1B_RAD_001_20240703T101124_2418500_008", lines=60, columns=80)
+    swaths.publish(late)
+    reports = swaths.run()
+    assert reports["cube"].note.startswith("wrote 1 granules, kept 1 granules")
+    assert [one.stored.id for one in swaths.stored()] == [granule.name, late.name]
+    swaths.withdraw(granule.name)
+    assert swaths.run()["cube"].note.startswith("kept 1 granules, removed 1 granules")
+    swaths.withdraw(late.name)
+    assert swaths.outcomes() == ["empty"] * 3
+    assert swaths.stored() == []
+
+
+def test_a_reprocessed_granule_replaces_itself(swaths, granule):
+    swaths.run()
+    swaths.withdraw(granule.name)
+    shifted = emit(swaths.folder, granule.name, lines=60, columns=80, bands=70)
+    swaths.publish(shifted)
+    reports = swaths.run()
+    assert [report.outcome.value for report in reports.values()] == ["written"] * 3
+    (stored,) = swaths.stored()
+    assert set(stored.wavelengths_nm) <= set(shifted.wavelengths.astype(float))
+
+
+def test_a_metadata_revision_reads_no_pixel(swaths, granule):
+    swaths.run()
+    swaths.nasa.granules[0]["meta"]["revision-date"] = "2025-01-01T00:00:00.000Z"
+    swaths.nasa.hosts.asked.clear()
+    outcomes = swaths.outcomes()
+    assert outcomes == ["written", "written", "unchanged"]
+    assert swaths.nasa.asked(DATA) == []
+
+
+def test_a_granule_beside_the_area_is_named(swaths, granule):
+    swaths.workspace.pin(AOI.from_bbox("corner", (8.0, 46.974, 8.003, 46.977)))
+    partition = replace(swaths.partition(), aoi="corner")
+    for noun in ("snapshot", "stack"):
+        report = module_of(swaths.spec, noun).run(swaths.spec, partition, swaths.workspace)
+    assert report.outcome.value == "empty"
+    assert "none of its pixels" in report.tables["skipped"][0]["why"]
+
+
+def test_a_week_is_one_partition(swaths, granule):
+    weekly = replace(swaths, spec=spec(name="weekly", cadence=Cadence.WEEKLY))
+    later = emit(
+        swaths.folder, "EMIT_L1B_RAD_001_20240705T111112_2418700_003", lines=60, columns=80
+    )
+    weekly.publish(later)
+    assert weekly.outcomes("2024-06-30") == ["written"] * 3
+    assert [str(one.stored.day) for one in weekly.stored("2024-06-30")] == [
+        "2024-07-03",
+        "2024-07-05",
+    ]
+
+
+# Faults ------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_the_variable_is_named(swaths, granule, monkeypatch):
+    monkeypatch.delenv("EARTHDATA_TOKEN")
+    broker.BROKER.clear()
+    assert swaths.run(DAY, "snapshot")["snapshot"].outcome.value == "written"
+    with pytest.raises(MissingCredentialError, match="EARTHDATA_TOKEN"):
+        swaths.run(DAY, "stack")
+
+
+def test_a_dead_token_is_refused_by_name(swaths, granule):
+    swaths.nasa.good.clear()
+    swaths.run(DAY, "snapshot")
+    with pytest.raises(RejectedCredentialError, match="EARTHDATA_TOKEN") as raised:
+        swaths.run(DAY, "stack")
+    assert TOKEN not in str(raised.value)
+    with pytest.raises(ConfigurationError, match="no recipe; materialize emit_test/stack first"):
+        swaths.run(DAY, "cube")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(404, b"<Error><Code>NoSuchKey</Code></Error>"), AssetError),
+        (Answer(503, b"", {"Retry-After": "900"}), ServiceError),
+    ],
+)
+def test_a_broken_file_is_named_and_loses_nothing(swaths, granule, answer, kind):
+    swaths.run()
+    swaths.publish(
+        emit(swaths.folder, "EMIT_L1B_RAD_001_20240703T101124_2418500_008", lines=60, columns=80)
+    )
+    swaths.run(DAY, "snapshot", "stack")
+    swaths.nasa.fault = lambda asked: (
+        answer if "T101124" in asked.path and asked.host == STORE else None
+    )
+    with pytest.raises(kind, match="EMIT_L1B_RAD_001_20240703T101124"):
+        swaths.run(DAY, "cube")
+    assert [one.stored.id for one in swaths.stored()] == [granule.name]
+    swaths.nasa.fault = lambda asked: None
+    assert swaths.run(DAY, "cube")["cube"].outcome.value == "written"
+    assert len(swaths.stored()) == 2
+
+
+def test_stages_say_what_is_missing(swaths, granule):
+    with pytest.raises(ConfigurationError, match="no snapshot; materialize emit_test/snapshot"):
+        swaths.run(DAY, "stack")
+    none = replace(swaths, spec=spec(name="none", wavelengths_nm=((2600.0, 2700.0),)))
+    none.run(DAY, "snapshot")
+    with pytest.raises(ConfigurationError, match="no band of EMIT_L1B"):
+        none.run(DAY, "stack")
