@@ -99,7 +99,7 @@ def test_both_transports_give_equal_cubes(in_sandbox, tmp_path, monkeypatch):
         workspace = Workspace(str(tmp_path / transport))
         workspace.pin(FIELD)
         chain = Chain(spec_of("planetary_computer", transport=transport), workspace)
-        reports[transport] = chain.run(DAY)
+        reports[transport] = chain.run(DAY, "snapshot", "stack", "cube")
         used[transport] = set(carried)
         carried.clear()
         url = workspace.layout.cube(chain.spec.name, FIELD.name)
