@@ -19,8 +19,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from geostack_dagster.inference.absorption import methane_surrogate, spectral_response
-
 type Floats64 = NDArray[np.float64]
 
 AIR_MASS_OF_TABLE = 2.09
@@ -66,6 +64,9 @@ class MethaneBands:
     @cached_property
     def _depths(self) -> Floats64:
         """Optical depth of the bands at the columns of the table, shape (column, band)."""
+        # It brings JAX: seconds that a sandbox without spectra need not start with.
+        from geostack_dagster.inference.absorption import spectral_response
+
         grid = np.arange(*_REACH_NM, _STEP_NM)
         bands = self.absorbing
         seen = spectral_response(grid, self.wavelength_nm[bands], self.fwhm_nm[bands])
@@ -79,6 +80,8 @@ _COLUMNS: Floats64 = _LARGEST_PPM_M * (np.arange(_NODES) / (_NODES - 1)) ** 2
 
 def _fine_absorption(grid_nm: Floats64) -> Floats64:
     """Unit absorption before the smoothing [1 / (ppm m)]: same areas, narrower lines."""
+    from geostack_dagster.inference.absorption import methane_surrogate
+
     centre, smoothed, amplitude = np.asarray(methane_surrogate().lines, np.float64).T
     width = np.sqrt(np.maximum(smoothed**2 - _SMOOTHED_BY_NM**2, _FINEST_NM**2))
     shape = np.exp(-0.5 * ((grid_nm[:, None] - centre) / width) ** 2)
