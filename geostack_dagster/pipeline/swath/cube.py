@@ -107,7 +107,7 @@ class _Reads:
         with open_granule(self._recipe, item, signer=self._signer) as granule:
             yield granule.dataset()
             self.bytes_read += granule.bytes_read
-            self.notes += [(item.id, note) for note in granule.notes]
+            self.notes += [(item.id, note) for note in dict.fromkeys(granule.notes)]
 
     def _ledger(self, item: SwathItem) -> list[LedgerEntry]:
         read = [
