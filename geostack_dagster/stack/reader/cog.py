@@ -7,6 +7,7 @@ for, so neighbouring tiles share requests and shared tiles are fetched and decod
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -142,12 +143,19 @@ class CogReader:
         self._known.pop(href, None)
 
     async def prefetch(self, hrefs: Iterable[Href]) -> None:
-        """Have the headers of these files at hand, all asked for at the same time.
+        """Have the headers of these files at hand, as many at a time as may be in flight.
 
-        What cannot be read is passed over: whoever needs it asks again, and is told why.
+        Ends at the first that cannot be read: an archive that refuses is not asked for all of
+        them. Whoever needs that one asks again, and is told why.
         """
-        asks = [self.header(href) for href in islice(hrefs, _MAX_HEADERS)]
-        await asyncio.gather(*asks, return_exceptions=True)
+        waiting = islice(hrefs, _MAX_HEADERS)
+
+        async def work() -> None:
+            for href in waiting:
+                await self.header(href)
+
+        with suppress(GeostackError):
+            await together(work() for _ in range(self.source.policy.in_flight))
 
     def known_headers(self) -> dict[Href, Header]:
         """All headers at hand, for a tile index."""
