@@ -33,6 +33,7 @@ from geostack_dagster.domain.item import (
     properties,
 )
 from geostack_dagster.domain.radiometry import Radiometry, RadiometryRule, stated
+from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.providers import PixelSource, Provider, recognise
 from geostack_dagster.providers.access import asset_href
@@ -202,6 +203,10 @@ class _Explainer:
         self.placed.add((about, key))
         if self.provider is not None and self.provider.pixels is PixelSource.PROCESS_API:
             self.findings.add("it names no files: its bands are rendered by the provider's service")
+            return
+        record = self._record(self.collection)
+        if record is not None and record.geometry is Geometry.SWATH:
+            self.findings.of(about, "in sensor geometry: longitude and latitude are in the file")
             return
         for remark in placement.remarks(self.item, assets(self.item)[key]):
             self.findings.of(about, remark)

@@ -80,8 +80,12 @@ class OAuth2(Access):
 
 
 class Earthdata(Access):
-    """A NASA Earthdata login: a token, or a user name and password."""
+    """A NASA Earthdata login: a token, or a user name and password, or what earthaccess finds."""
 
+    earthaccess_login: str | None = Field(
+        default=None, json_schema_extra={_VARIABLE: "GEOSTACK_EARTHACCESS_LOGIN"}
+    )
+    """`netrc`, `environment` or `session`, to take the token from an earthaccess login."""
     token: str | None = _secret("EARTHDATA_TOKEN")
     username: str | None = _secret("EARTHDATA_USERNAME")
     password: str | None = _secret("EARTHDATA_PASSWORD")
