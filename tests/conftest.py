@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from geostack_dagster.auth.broker import BROKER
 from geostack_dagster.sandbox import Sandbox
 from tests.bucket import Bucket
 
@@ -47,6 +48,7 @@ def in_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
     sandbox.control.clear_log()
     yield sandbox
     sandbox.control.clear_faults()
+    BROKER.clear()  # its credentials open nothing elsewhere
 
 
 @pytest.fixture

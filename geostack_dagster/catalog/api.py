@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, override
+from typing import Any, Protocol, override, runtime_checkable
 from urllib.parse import urljoin, urlsplit
 
 import orjson
@@ -13,15 +13,25 @@ from requests import Request, Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
-from geostack_dagster.catalog.failure import failure, not_json, retrying
+from geostack_dagster.catalog.failure import failure, not_json, refused, retrying
 from geostack_dagster.domain.hrefs import canonical, redact
 from geostack_dagster.errors import GeostackError, ServiceError
 
 _TIMEOUT_S = (10.0, 90.0)  # connect, read
+_UNAUTHORIZED = 401
 _REPEATS = 2  # a page offered once more is a hiccup; offered again, it is a circle
 
 type Headers = Callable[[], Mapping[str, str]]
 """Gives the headers that authorise a request, fresh ones each time it is called."""
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """Headers whose credential can be replaced when the catalogue refuses it."""
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Replace the credential behind refused headers; True if there is another to try."""
+        ...
 
 
 class ApiIO(StacApiIO):
@@ -110,11 +120,33 @@ class ApiIO(StacApiIO):
         headers: Mapping[str, str],
         parameters: dict[str, Any] | None,
     ) -> Response:
-        # A next link may lead to another host: the credential does not go there.
-        trusted = self._headers is not None and urlsplit(href).netloc == self._host
-        asked = {**headers, **(self._headers() if trusted and self._headers else {})}
+        signed = self._signed(href)
+        response = self._answer(href, method, {**headers, **signed}, parameters)
+        if response.status_code == _UNAUTHORIZED and self._is_renewed(signed):
+            signed = self._signed(href)
+            response = self._answer(href, method, {**headers, **signed}, parameters)
+        if response.status_code == _UNAUTHORIZED and signed:
+            raise refused(href, response.text)
+        return response
+
+    def _signed(self, href: str) -> Mapping[str, str]:
+        """Authorising headers; a next link may lead to another host, where they do not go."""
+        is_ours = self._headers is not None and urlsplit(href).netloc == self._host
+        return self._headers() if is_ours and self._headers else {}
+
+    def _is_renewed(self, signed: Mapping[str, str]) -> bool:
+        headers = self._headers
+        return bool(signed) and isinstance(headers, Renewable) and headers.renew(signed)
+
+    def _answer(
+        self,
+        href: str,
+        method: str,
+        headers: Mapping[str, str],
+        parameters: dict[str, Any] | None,
+    ) -> Response:
         body = {"json": parameters} if method == "POST" else {"params": parameters or {}}
-        request = Request(method=method, url=href, headers=asked, **body)
+        request = Request(method=method, url=href, headers=headers, **body)
         try:
             prepared = self.session.prepare_request(request)
             settings = self.session.merge_environment_settings(

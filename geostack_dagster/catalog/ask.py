@@ -6,7 +6,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Protocol, Self
 
-from geostack_dagster.catalog.dialect import predicate_parameters
+import numpy as np
+import shapely
+
+from geostack_dagster.catalog.dialect import can_ask, predicate_parameters
+from geostack_dagster.catalog.geometry import from_geojson, to_geojson
 from geostack_dagster.domain.query import ItemQuery, Predicate
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.providers.provider import Provider
@@ -41,15 +45,16 @@ class Ask:
         page_limit = query.page_limit or provider.limits.page_limit
         if page_limit not in _PAGE_LIMITS:
             raise ConfigurationError(f"page limit {page_limit} is not between 1 and 10,000")
+        asked = heeded(provider, query)
         return cls(
             start=query.start.replace(microsecond=0),
             end=(query.end + _SECOND - timedelta(microseconds=1)).replace(microsecond=0),
-            page_limit=page_limit,
+            page_limit=min(page_limit, provider.limits.largest_page),
             parameters={
                 "collections": list(query.collections),
-                **_place(query),
+                **_place(query, provider.limits.polygon_positions),
                 **({"ids": list(query.ids)} if query.ids else {}),
-                **predicate_parameters(_stated(provider, query), provider.filter_dialect),
+                **predicate_parameters(asked, provider.filter_dialect),
             },
         )
 
@@ -97,15 +102,36 @@ class Searcher(Protocol):
         ...
 
 
-def _stated(provider: Provider, query: ItemQuery) -> list[Predicate]:
-    """Predicates on properties that every collection asked for states: CMR drops what is silent."""
+def heeded(provider: Provider, query: ItemQuery) -> list[Predicate]:
+    """Predicates that the catalogue is asked for; all of them are checked here in any case.
+
+    Left out is what it would refuse, ignore, or answer with less than there is: properties that a
+    collection does not state (CMR drops what is silent), and numbers that Items write as text.
+    """
     known = [provider.find_collection(name) for name in query.collections]
     silent = {name for collection in known if collection for name in collection.unstated}
-    return [predicate for predicate in query.predicates if predicate.name not in silent]
+    return [
+        predicate
+        for predicate in query.predicates
+        if predicate.name not in silent
+        and can_ask(predicate, provider.filter_dialect)
+        and _compares(provider, predicate)
+    ]
 
 
-def _place(query: ItemQuery) -> dict[str, Any]:
-    """The AOI as a bbox where it is one: fewer catalogues err on that than on `intersects`."""
+def _compares(provider: Provider, predicate: Predicate) -> bool:
+    if provider.numbers_are_text and not isinstance(predicate.value, str):
+        return False
+    names = provider.filterable
+    return names is None or predicate.op in names.get(predicate.name, ())
+
+
+def _place(query: ItemQuery, positions: int) -> dict[str, Any]:
+    """The AOI as a bbox where it is one: fewer catalogues err on that than on `intersects`.
+
+    Polygons are sent flat and counter-clockwise, which CMR insists on, and as the boxes of their
+    parts if they are longer than the catalogue takes.
+    """
     west, south, east, north = query.aoi.bbox
     geometry = query.aoi.geometry
     vertices = geometry["coordinates"][0] if geometry["type"] == "Polygon" else []
@@ -113,4 +139,8 @@ def _place(query: ItemQuery) -> dict[str, Any]:
     is_box = len(vertices) == 5 and {tuple(vertex[:2]) for vertex in vertices} == corners
     if is_box and len(geometry["coordinates"]) == 1:
         return {"bbox": [west, south, east, north]}
-    return {"intersects": dict(geometry)}
+    shapes = shapely.orient_polygons(shapely.force_2d(from_geojson([geometry])))
+    if shapely.get_num_coordinates(shapes[0]) > positions:
+        boxes = shapely.envelope(shapely.get_parts(shapes))
+        shapes = shapely.orient_polygons(np.array([shapely.union_all(boxes)], dtype=object))
+    return {"intersects": to_geojson(shapes)[0]}

@@ -38,6 +38,14 @@ def failure(url: str, status: int, answer: str, *, retry_after: str | None = Non
     return ServiceError(f"{where}{said}", retry_after_s=_seconds(retry_after, url), status=status)
 
 
+def refused(url: str, answer: str) -> RejectedCredentialError:
+    """The error for a 401 to a request that carried a credential."""
+    said = f": {redact(' '.join(answer.split()))[:_SHOWN]}" if answer.strip() else ""
+    return RejectedCredentialError(
+        f"{canonical(url)} answered 401{said}; it does not take the credential, or not any more"
+    )
+
+
 def not_json(url: str, answer: bytes) -> ServiceError:
     """The error for an answer that is not JSON: a web page, or one cut off on the way."""
     where = canonical(url)

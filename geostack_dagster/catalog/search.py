@@ -10,23 +10,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import cache
 from math import ceil
 from threading import Event, Lock
 from typing import Any
 
+from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.auth.signer import AuthScheme
 from geostack_dagster.catalog.api import Headers
-from geostack_dagster.catalog.ask import MAX_PAGES, Ask, Page, Searcher
+from geostack_dagster.catalog.ask import MAX_PAGES, Ask, Page, Searcher, heeded
 from geostack_dagster.catalog.canonical import make_canonical
 from geostack_dagster.catalog.check import Rejected, Sieve
 from geostack_dagster.catalog.clients import SEARCHERS
-from geostack_dagster.catalog.dialect import can_ask
-from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import item_id, moment, properties
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.errors import ConfigurationError, ServiceError
-from geostack_dagster.providers.access import ProviderSigner
+from geostack_dagster.providers.access import SearchHeaders
 from geostack_dagster.providers.provider import Provider, SearchApi
 
 _SHARD = timedelta(days=14)
@@ -75,7 +73,7 @@ def search(
         raise ConfigurationError(f"unknown client {client!r}; use one of {', '.join(SEARCHERS)}")
     root = url or provider.stac_url
     if headers is None and provider.search_scheme is not AuthScheme.ANONYMOUS:
-        headers = _signed(provider.slug, root)
+        headers = SearchHeaders.of(provider, Settings(), root)
     searcher = _searcher(client, provider, root, headers)
     _check_collections(searcher, provider, query)
     run = _Run(searcher, query)
@@ -100,12 +98,6 @@ def _searcher(client: str, provider: Provider, url: str, headers: Headers | None
 
         return CmrSearcher(provider, url, headers)
     return SEARCHERS[client](provider, url, headers)
-
-
-@cache  # the same function each time: connections are kept by it
-def _signed(slug: str, url: str) -> Headers:
-    signer = ProviderSigner(slug)
-    return lambda: signer.sign(Href(url)).headers
 
 
 @dataclass(slots=True)
@@ -267,7 +259,7 @@ def _ignored(sieve: Sieve, provider: Provider) -> list[str]:
         f"{count} items that came fail {predicate.name} {predicate.op} {predicate.value!r}: the "
         f"catalogue was asked ({provider.filter_dialect}) and did not apply it"
         for predicate, count in sieve.failed.items()
-        if can_ask(predicate, provider.filter_dialect)
+        if predicate in heeded(provider, sieve.query)
     ]
 
 

@@ -1,8 +1,8 @@
 """Opening a provider's assets: each href goes to the scheme that its provider record names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, override
+from typing import Any, Self, override
 
 from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.auth.signer import AuthScheme, Credential, SignedRequest, Signer
@@ -86,17 +86,43 @@ def signer_for(provider: Provider, settings: Settings | None = None) -> Provider
     return ProviderSigner(provider.slug, settings or Settings())
 
 
-def search_headers(
-    provider: Provider, settings: Settings
-) -> Callable[[], Mapping[str, str]] | None:
+@dataclass(frozen=True, slots=True)
+class SearchHeaders:
+    """Gives the headers that authorise a search, fresh ones at each call.
+
+    Equal for the same catalogue and account: connections are kept by it.
+    """
+
+    slug: str
+    url: str
+    mark: str
+    """Tells settings apart without holding them."""
+    signer: ProviderSigner = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, provider: Provider, settings: Settings, url: str | None = None) -> Self:
+        """Headers for a provider's catalogue, or for one at another address."""
+        signer = signer_for(provider, settings)
+        return cls(provider.slug, url or provider.stac_url, settings.mark, signer)
+
+    def __call__(self) -> Mapping[str, str]:
+        """Headers of a request that is valid now; raises as `ProviderSigner.sign`."""
+        return self.signer.sign(Href(self.url)).headers
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Replace the credential behind refused headers; True if there is another to try."""
+        request = self.signer.sign(Href(self.url))
+        return request.headers != refused or self.signer.forget(Href(self.url), request)
+
+
+def search_headers(provider: Provider, settings: Settings) -> SearchHeaders | None:
     """What gives the catalogue's authorising headers with these settings; None to leave it to it.
 
     Nothing was given, or the catalogue is open: then the search finds its own.
     """
     if not settings.mark or provider.search_scheme is AuthScheme.ANONYMOUS:
         return None
-    signer = signer_for(provider, settings)
-    return lambda: signer.sign(Href(provider.stac_url)).headers
+    return SearchHeaders.of(provider, settings)
 
 
 def asset_href(asset: Asset) -> Href:
@@ -123,4 +149,11 @@ def _account(asset: Asset) -> str | None:
     return None
 
 
-__all__ = ["ProviderSigner", "asset_href", "gdal_source", "search_headers", "signer_for"]
+__all__ = [
+    "ProviderSigner",
+    "SearchHeaders",
+    "asset_href",
+    "gdal_source",
+    "search_headers",
+    "signer_for",
+]

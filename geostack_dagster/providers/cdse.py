@@ -67,7 +67,7 @@ CDSE = Provider(
         "openid-connect/token",
     },
     # Quotas page: 4 connections and 20 MB/s for each account, 5 searches a second, 2000 a minute.
-    limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=4),
+    limits=Limits(page_limit=100, largest_page=100, concurrent_searches=4, concurrent_reads=4),
     has_matched=False,
     quirks=(
         "pages over 100 items are answered 429",

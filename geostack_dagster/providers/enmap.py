@@ -102,6 +102,7 @@ ENMAP = Provider(
     description=__doc__,
     stac_url="https://geoservice.dlr.de/eoc/ogc/stac/v1",
     filter_dialect=FilterDialect.CQL2_TEXT,
+    numbers_are_text=True,
     next_is_merged=True,
     collections={
         "ENMAP_HSI_L2A": Collection(
@@ -118,10 +119,10 @@ ENMAP = Provider(
     marks=("https://geoservice.dlr.de/*", "https://download.geoservice.dlr.de/*"),
     limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=8),
     quirks=(
-        "numbers in the properties are strings; eo:cloud_cover is an integer on L0 only",
+        "numbers in the properties are strings (on L0 eo:cloud_cover is none): compared here only",
         "bands are ordered by wavelength with both detectors interleaved: matched by wavelength",
         "the conformance classes of filters are written /req/ where others write /conf/",
         "self links are paths inside DLR: the collection link alone is an id",
-        "a search that names no collection returns quicklooks (L0) first",
+        "a search that names no collection returns quicklooks (L0) among the rest",
     ),
 )

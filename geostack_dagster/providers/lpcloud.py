@@ -38,6 +38,7 @@ LPCLOUD = Provider(
     description=__doc__,
     stac_url="https://cmr.earthdata.nasa.gov/stac/LPCLOUD",
     filter_dialect=FilterDialect.QUERY,
+    filterable={"eo:cloud_cover": ("lt", "lte", "gt", "gte")},  # anything else is ignored
     collections=by_id(
         emit.methane_enhancement("002", concept_id="C3242680113-LPCLOUD"),
         emit.methane_plumes("002", concept_id="C3242707413-LPCLOUD"),
@@ -56,12 +57,19 @@ LPCLOUD = Provider(
         "s3://lp-prod-p*/*",
     ),
     endpoints=LPDAAC_ENDPOINTS,
-    limits=Limits(page_limit=100, concurrent_searches=4, concurrent_reads=16),
+    limits=Limits(
+        page_limit=100,
+        largest_page=100,
+        polygon_positions=100,  # in the query string of a next link
+        concurrent_searches=4,
+        concurrent_reads=16,
+    ),
     quirks=(
         "EMIT asset keys contain slashes and differ by Item: assets are found by file name",
         "items state no projection, data type or nodata, data assets no media type",
         "eo:cloud_cover is absent on whole collections (CH4PLM)",
         "next links are GET addresses with a cursor, even after a POST",
         "lt and lte are not told apart, holes of a polygon are ignored: re-checked on the client",
+        "polygons must run counter-clockwise, and must not have more than 100 positions",
     ),
 )

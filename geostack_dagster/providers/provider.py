@@ -47,6 +47,10 @@ class Limits:
 
     page_limit: int = 100
     """Items asked for in one page."""
+    largest_page: int = 10_000
+    """Items in the largest page that the catalogue gives, or does not refuse."""
+    polygon_positions: int = 10_000
+    """Positions of the longest polygon that the catalogue takes; beyond, boxes are asked for."""
     concurrent_searches: int = 8
     concurrent_reads: int = 32
     rendered_px: int = 2500
@@ -116,6 +120,10 @@ class Provider:
     limits: Limits = field(default_factory=Limits)
     has_matched: bool = True
     """Whether a search states how many Items match."""
+    filterable: Mapping[str, tuple[str, ...]] | None = None
+    """Operators by property that its catalogue heeds; None for all. Others are checked here."""
+    numbers_are_text: bool = False
+    """Whether Items write numbers as text: how a catalogue compares them is anyone's guess."""
     next_is_merged: bool = False
     """Whether a next link says only what changes in the question, not the whole of it."""
     quirks: tuple[str, ...] = ()

@@ -38,6 +38,8 @@ SENTINEL_HUB = Provider(
     stac_url="https://sh.dataspace.copernicus.eu/api/v1/catalog/1.0.0",
     search_scheme=AuthScheme.OAUTH2,
     filter_dialect=FilterDialect.CQL2_JSON,
+    # Anything else is answered 400.
+    filterable={"eo:cloud_cover": ("eq", "neq", "lt", "lte", "gt", "gte")},
     next_is_merged=True,
     pixels=PixelSource.PROCESS_API,
     collections={
@@ -67,6 +69,7 @@ SENTINEL_HUB = Provider(
     # API reference: 2500 pixels each way. Rate limiting page: Retry-After is in milliseconds.
     limits=Limits(
         page_limit=100,
+        largest_page=100,
         concurrent_searches=4,
         concurrent_reads=4,
         rendered_px=2500,
@@ -74,7 +77,7 @@ SENTINEL_HUB = Provider(
     ),
     has_matched=False,
     quirks=(
-        "no query extension and no sorting: predicates go as CQL2 JSON",
+        "no query extension and no sorting; CQL2 takes eo:cloud_cover alone, joined by `and`",
         "the next page is an integer in context.next, merged into the POST body",
         "ids end in .SAFE and geometries carry a crs member",
         "items of the older service (services.sentinel-hub.com) name no collection",
