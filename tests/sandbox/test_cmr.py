@@ -11,6 +11,7 @@ from geostack_dagster.sandbox.emit_scenes import GRANULES, Granule
 
 SEARCH = "https://cmr.earthdata.nasa.gov/search"
 GRANULE_SEARCH = f"{SEARCH}/granules.umm_json"
+STAC = "https://cmr.earthdata.nasa.gov/stac/LPCLOUD"
 L1B = {"short_name": "EMITL1BRAD", "version": "001"}
 CONCEPT = "C2408009906-LPCLOUD"
 PATTERN = {"options[readable_granule_name][pattern]": "true"}
@@ -129,6 +130,26 @@ def test_conditions(http, parameters, wanted):
     answer = find(http, **parameters)
     assert set(names(answer)) == l1b(granule for granule in LISTED if wanted(granule))
     assert int(answer.headers["CMR-Hits"]) == len(answer.json()["items"])
+
+
+def test_methane_granules_are_those_of_cmr_stac(http):
+    """Both catalogues list the same granules, files and places."""
+    for name in ("EMITL2BCH4ENH_002", "EMITL2BCH4PLM_002"):
+        short_name, _, version = name.partition("_")
+        parameters = {"short_name": short_name, "version": version, "page_size": 200}
+        found = http.get(GRANULE_SEARCH, params=parameters).json()["items"]
+        stac = http.get(f"{STAC}/collections/{name}/items", params={"limit": 100}).json()
+        listed = {item["id"]: item for item in stac["features"]}
+        assert found
+        assert {item["umm"]["GranuleUR"] for item in found} == listed.keys()
+        for item in found:
+            links = item["umm"]["RelatedUrls"]
+            data = {one["URL"] for one in links if one["Type"].startswith("GET DATA")}
+            assets = listed[item["umm"]["GranuleUR"]]["assets"].values()
+            assert data == {asset["href"] for asset in assets if asset.get("roles") == ["data"]}
+        stated = {one["Name"] for one in found[0]["umm"]["AdditionalAttributes"]}
+        assert ("PLUME_ID" in stated) is ("PLM" in name)
+        assert ("CloudCover" in found[0]["umm"]) is ("ENH" in name)
 
 
 def test_a_form_asks_the_same(http):

@@ -117,6 +117,14 @@ def test_a_token_that_is_not_one(http, user, manifest):
         assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token!"})
 
 
+def test_a_token_of_another_service(http, in_sandbox, manifest):
+    account = in_sandbox.account
+    login = account["EARTHDATA_USERNAME"], account["EARTHDATA_PASSWORD"]
+    users = "https://urs.earthdata.nasa.gov/api/users"
+    token = bearer(http.post(f"{users}/find_or_create_token", auth=login).json())
+    assert http.get(DOWNLOAD, headers=token).json() == {"detail": "Invalid token!"}
+
+
 def test_an_expired_token_says_so(http, in_sandbox, user, manifest):
     in_sandbox.control.set_token_lifetime(1)
     try:

@@ -30,6 +30,7 @@ options = {"cache_type": "background"}
 (file, *_) = earthaccess.open(granules[:1], open_kwargs=options)
 head = file.read(8)
 (path,) = earthaccess.download([url], local_path=folder)
+(dataset,) = earthaccess.search_datasets(short_name="EMITL1BRAD", count=5)
 found = {
     "authenticated": auth.authenticated,
     "granules": [granule["umm"]["GranuleUR"] for granule in granules],
@@ -39,7 +40,7 @@ found = {
     "head": head.hex(),
     "downloaded": Path(path).read_text(),
     "keys": auth.get_s3_credentials(daac="LPDAAC"),
-    "dataset": earthaccess.search_datasets(short_name="EMITL1BRAD", count=5)[0]["meta"]["concept-id"],
+    "dataset": dataset["meta"]["concept-id"],
 }
 print(json.dumps(found))
 """

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.credentials import Credentials
 
+from tests.sandbox.access.test_s3 import code, signed
 from tests.sandbox.held import hold
-from tests.sandbox.test_s3_access import code, signed
 
 LOGIN = "https://urs.earthdata.nasa.gov"
 GATE = "https://data.lpdaac.earthdatacloud.nasa.gov"
