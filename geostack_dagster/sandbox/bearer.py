@@ -1,4 +1,4 @@
-"""Guards: an application behind a bearer token, refused in the words of the service.
+"""Guards: an application behind a bearer token, refused in the words that clients report.
 
 app = guarded(catalogue, setting.accounts.copernicus, SENTINEL_HUB)
 """

@@ -1,6 +1,6 @@
 """What a CMR search asks for: parameters of the query string or form, read as CMR reads them.
 
-Source: CMR Search API documentation; names and texts of errors follow what the server answers.
+Source: CMR Search API documentation. Texts of errors follow it; none was recorded.
 """
 
 import re
