@@ -15,7 +15,7 @@ class Coalescing:
 
     The defaults were measured: with 1 MiB gaps, object_store's own default, files with 256 pixel
     tiles are over-read 2.5 times; with 64 KiB next to nothing is, and nothing is slower. Requests
-    of 2 MiB take a tenth less processor time than those of 1 MiB, larger ones no less.
+    of 2 MiB take a tenth less processor time than those of 1 MiB.
     """
 
     gap_bytes: int = 64 * KIB

@@ -116,7 +116,7 @@ def test_a_weak_tag_is_none(server, source, fault):
     """It says that two versions mean the same, and never matches a condition (RFC 9110)."""
     place = {"Content-Range": f"bytes 0-99/{len(CONTENT)}", "ETag": 'W/"about-the-same"'}
     server.rule = lambda seen: fault(206, CONTENT[:100], place)
-    assert wait(source.opening(server.href("data.bin"), 100)).etag is None
+    assert wait(source().opening(server.href("data.bin"), 100)).etag is None
 
 
 def test_a_file_smaller_than_its_opening_comes_whole(server, source):
