@@ -14,6 +14,7 @@ from geostack_dagster.cube.store import WriteReport
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.enhancement import Enhancement
 from geostack_dagster.pipeline import cube
@@ -21,6 +22,7 @@ from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
 from geostack_dagster.pipeline.products import Shelf
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
+from geostack_dagster.pipeline.swath.cube import swath_store
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.publish.cog import BandText
 from geostack_dagster.publish.product import Product, PublishReport, publish
@@ -47,7 +49,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """
     started = perf_counter()
     ask = _ask(spec, partition, workspace)
-    if ask.store.fingerprint_of(spec.record.quantity, partition.window) is None:
+    if _source(ask) is None:
         raise ConfigurationError(f"{partition} has no cube; materialize {spec.name}/cube first")
     plans = _plans(ask)
     shelf = _shelf(ask, plans)
@@ -71,7 +73,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the maps if they are of the cube as it is, and published; else None."""
     ask = _ask(spec, partition, workspace)
-    if ask.store.fingerprint_of(spec.record.quantity, partition.window) is None:
+    if _source(ask) is None:
         return None
     plans = _plans(ask)
     shelf = _shelf(ask, plans)
@@ -86,6 +88,14 @@ def _ask(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Ask:
         workspace=workspace,
         store=cube.cube_store(spec, partition, workspace),
     )
+
+
+def _source(ask: Ask) -> str | None:
+    """Fingerprint of what the cube holds of the partition; None if it was not made yet."""
+    window = ask.partition.window
+    if ask.spec.record.geometry is Geometry.SWATH:
+        return swath_store(ask.spec, ask.partition, ask.workspace).fingerprint_of(window)
+    return ask.store.fingerprint_of(ask.spec.record.quantity, window)
 
 
 def _shelf(ask: Ask, plans: Sequence[DayPlan]) -> Shelf:

@@ -10,8 +10,10 @@ import numpy as np
 from geostack_dagster.catalog.snapshot import take_snapshot
 from geostack_dagster.domain.days import Cadence, Window
 from geostack_dagster.domain.grid import Grid
+from geostack_dagster.domain.item import Item
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
+from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import ask_of
 from geostack_dagster.pipeline.workspace import Pin
@@ -81,9 +83,27 @@ def _plans(spec: PipelineSpec, pin: Pin, window: Window) -> Iterable[PartitionPl
     items = take_snapshot(spec.provider, query, client=spec.search_client).items
     for key in partition_dates(window, spec.cadence):
         partition = Partition(spec.name, pin.aoi.name, key, spec.cadence)
-        recipe = make_recipe(spec.provider, items, ask=ask_of(spec, partition, pin))
-        if recipe.items:
-            yield _PLANS[spec.provider.pixels](recipe, partition, spec)
+        plan = _PLANNERS[spec.record.geometry](spec, partition, pin, items)
+        if plan is not None:
+            yield plan
+
+
+def _plan_grid(
+    spec: PipelineSpec, partition: Partition, pin: Pin, items: Sequence[Item]
+) -> PartitionPlan | None:
+    recipe = make_recipe(spec.provider, items, ask=ask_of(spec, partition, pin))
+    return _PLANS[spec.provider.pixels](recipe, partition, spec) if recipe.items else None
+
+
+def _plan_swath(
+    spec: PipelineSpec, partition: Partition, pin: Pin, items: Sequence[Item]
+) -> PartitionPlan | None:
+    from geostack_dagster.pipeline.swath.plan import plan_granules
+
+    return plan_granules(spec, partition, pin, items)
+
+
+_PLANNERS = {Geometry.GRID: _plan_grid, Geometry.SWATH: _plan_swath}
 
 
 def _plan_files(recipe: Recipe, partition: Partition, spec: PipelineSpec) -> PartitionPlan:

@@ -1,5 +1,6 @@
 """What a partition shows to the world: one published product for each solar day with data."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -8,10 +9,10 @@ from typing import Any
 from geostack_dagster.catalog.snapshot import read
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.partition import Partition
-from geostack_dagster.pipeline.stack import read_recipe
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.publish.product import published, withdraw
 from geostack_dagster.publish.stac_item import Origin
+from geostack_dagster.storage import read_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,8 @@ class Shelf:
 
     def origin(self, day: date, lineage: str, facts: Mapping[str, Any] | None = None) -> Origin:
         """Where the product of a day comes from: the Items whose pixels the cube holds."""
-        recipe = read_recipe(self.partition, self.workspace)
-        used = {item.id for item in recipe.items if item.day == day}
+        recipe = json.loads(read_bytes(self.workspace.layout.recipe(self.partition)))
+        used = {item["id"] for item in recipe["items"] if item["day"] == day.isoformat()}
         snapshot = read(self.workspace.layout.snapshot(self.partition))
         return Origin(
             partition=self._of(day),

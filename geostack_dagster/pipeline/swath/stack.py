@@ -14,7 +14,7 @@ from geostack_dagster.domain.swath import Opener, SwathChoice
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
-from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.swath.ask import SwathAsk, located, make_swath_recipe
 from geostack_dagster.stack.swath.recipe import SwathItem, SwathRecipe
@@ -90,21 +90,24 @@ def draft_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> 
         raise ConfigurationError(
             f"{partition} has no snapshot; materialize {spec.name}/snapshot first"
         ) from None
-    ask = SwathAsk(
-        collection=spec.collection,
-        aoi=workspace.pinned(partition.aoi).aoi,
-        window=partition.window,
-        snapshot=snapshot.fingerprint,
-        choice=choice_of(spec),
+    ask = ask_of(spec, partition, workspace.pinned(partition.aoi))
+    recipe = make_swath_recipe(
+        spec.provider, snapshot.items, ask=replace(ask, snapshot=snapshot.fingerprint)
     )
-    recipe = make_swath_recipe(spec.provider, snapshot.items, ask=ask)
     return replace(recipe, made_by=spec.code_version("stack"))
 
 
-def choice_of(spec: PipelineSpec) -> SwathChoice:
-    """What a pipeline wants of a granule: whole columns over the AOI and its margin."""
+def ask_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> SwathAsk:
+    """What a pipeline wants of the Items of a partition: whole columns over AOI and margin."""
     opener: Opener = "earthaccess" if spec.loader == "earthaccess" else spec.transport
-    return SwathChoice(wavelengths_nm=spec.wavelengths_nm, margin_m=spec.margin_m, opener=opener)
+    return SwathAsk(
+        collection=spec.collection,
+        aoi=pin.aoi,
+        window=partition.window,
+        choice=SwathChoice(
+            wavelengths_nm=spec.wavelengths_nm, margin_m=spec.margin_m, opener=opener
+        ),
+    )
 
 
 def read_recipe(partition: Partition, workspace: Workspace) -> SwathRecipe:

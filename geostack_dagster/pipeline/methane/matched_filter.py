@@ -1,0 +1,112 @@
+"""Columnwise matched filter on radiance in sensor geometry, put on the AOI's grid afterwards.
+
+Statistics belong to the detector's columns, so the filter runs on whole granules as the cube holds
+them; the geometry look-up table of each granule then tells which of its pixels a map pixel is.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from geostack_dagster.cube.swaths.book import StoredGranule
+from geostack_dagster.cube.swaths.reading import Granule
+from geostack_dagster.domain.fingerprint import fingerprint
+from geostack_dagster.domain.grid import Grid
+from geostack_dagster.errors import IntegrityError
+from geostack_dagster.inference.enhancement import Calibration, Enhancement, retrieve_enhancement
+from geostack_dagster.inference.geolocation import orthorectify
+from geostack_dagster.inference.target import methane_target
+from geostack_dagster.pipeline.methane.absorber import absorber_of
+from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
+from geostack_dagster.pipeline.swath.cube import swath_store
+
+_MAPS = ("enhancement", "uncertainty", "sensitivity")
+
+
+def plans(ask: Ask) -> list[DayPlan]:
+    """One retrieval for each day that the cube holds granules of."""
+    store = swath_store(ask.spec, ask.partition, ask.workspace)
+    stored = store.granules(ask.partition.window)
+    days = sorted({one.day for one in stored})
+    return [_plan(ask, [one for one in stored if one.day == day]) for day in days]
+
+
+def _plan(ask: Ask, granules: Sequence[StoredGranule]) -> DayPlan:
+    return DayPlan(
+        day=granules[0].day,
+        acquired=min(one.acquired for one in granules),
+        item_count=len(granules),
+        fingerprint=fingerprint(
+            [
+                [one.fingerprint for one in granules],
+                absorber_of(ask.methane).digest,
+                ask.grid.to_json(),
+            ]
+        ),
+        retrieve=partial(_retrieve, ask, granules),
+    )
+
+
+def _retrieve(ask: Ask, granules: Sequence[StoredGranule]) -> Enhancement:
+    """The day's map: where granules overlap, the first that saw a pixel counts."""
+    store = swath_store(ask.spec, ask.partition, ask.workspace)
+    grid = ask.grid
+    maps = {name: np.full(grid.shape, np.nan) for name in _MAPS}
+    targets, facts = [], {}
+    for stored in granules:
+        granule = store.granule(stored)
+        found = _filtered(ask, granule)
+        targets.append(found.target)
+        facts[stored.id] = dict(found.facts)
+        table = _table_on(grid, granule)
+        free = np.isnan(maps["enhancement"])
+        for name in _MAPS:
+            placed = orthorectify(getattr(found, name), *table)
+            maps[name] = np.where(free, placed, maps[name])
+    return Enhancement(
+        **maps,
+        calibration=Calibration.ABSOLUTE,
+        target=targets[0] if len(set(targets)) == 1 else fingerprint(targets),
+        facts=facts,
+    )
+
+
+def _filtered(ask: Ask, granule: Granule) -> Enhancement:
+    target = methane_target(absorber_of(ask.methane), granule.wavelengths_nm, granule.fwhm_nm)
+    return retrieve_enhancement(granule.values, target, usable=granule.valid())
+
+
+def _table_on(
+    grid: Grid, granule: Granule
+) -> tuple[Int[np.ndarray, "y x"], Int[np.ndarray, "y x"]]:
+    """Sensor column and line of each pixel of a grid, as `orthorectify` takes them.
+
+    Raises:
+        IntegrityError: If the granule has no geometry look-up table.
+    """
+    glt_x, glt_y, place = granule.glt_x, granule.glt_y, granule.geotransform
+    if glt_x is None or glt_y is None or place is None:
+        raise IntegrityError(
+            f"granule {granule.stored.id} has no geometry look-up table; it cannot be put on a map"
+        )
+    longitude, latitude = _centres(grid)
+    column = np.floor((longitude - place[0]) / place[1]).astype(np.int64)
+    row = np.floor((latitude - place[3]) / place[5]).astype(np.int64)
+    inside = (row >= 0) & (row < glt_x.shape[0]) & (column >= 0) & (column < glt_x.shape[1])
+    at = np.where(inside, row, 0), np.where(inside, column, 0)
+    return np.where(inside, glt_x[at], 0), np.where(inside, glt_y[at], 0)
+
+
+def _centres(grid: Grid) -> tuple[Float64[np.ndarray, "y x"], Float64[np.ndarray, "y x"]]:
+    """Longitude and latitude of every pixel's centre."""
+    half = grid.resolution / 2
+    x: NDArray[Any] = grid.left + half + grid.resolution * np.arange(grid.width)
+    y: NDArray[Any] = grid.top - half - grid.resolution * np.arange(grid.height)
+    transformer = Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
+    longitude, latitude = transformer.transform(*np.meshgrid(x, y))
+    return longitude, latitude
