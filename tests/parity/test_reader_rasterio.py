@@ -20,7 +20,9 @@ from geostack_dagster.stack.reader.source import ByteSource
 from geostack_dagster.stack.reader.window import Window
 
 LANDSAT = "landsat_LC08_005009_20150710/LC08_L2SP_005009_20150710_20200908_02_T2_"
+JP2 = "S2A_T32TLS_20220620_N0400_R60m_B01.jp2"
 CLAIMED = (
+    JP2,
     "EMIT_L2A_RFL_001_20230405T190311_2309513_002_dangermond_cwc.tif",
     "hls/HLS.L30.T15UWP.2024283T165135.v2.0.Fmask.tif",
     "hls/HLS.L30.T15UXP.2024283T165135.v2.0.Fmask.tif",
@@ -41,8 +43,8 @@ CLAIMED = (
     "s2_cog_34SGA/B01.tif",
     "s2_cog_34SGA/B09.tif",
 )
-BY_RASTERIO = {"S2A_T32TLS_20220620_N0400_R60m_B01.jp2": "JPEG 2000"}
-WITH_OVERVIEWS = ("rio-tiler/blue.tif", "rio-tiler/cog_dateline.tif", "s2_cog_34SGA/B01.tif")
+BY_RASTERIO: dict[str, str] = {}
+WITH_OVERVIEWS = (JP2, "rio-tiler/blue.tif", "rio-tiler/cog_dateline.tif", "s2_cog_34SGA/B01.tif")
 
 
 def test_every_recorded_raster_is_claimed_or_excused(shared_fixtures):

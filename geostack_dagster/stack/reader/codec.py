@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geostack_dagster.errors import AssetError
+from geostack_dagster.stack.reader.jp2_codec import decode_tile
 from geostack_dagster.stack.reader.level import Compression, Level
 from geostack_dagster.stack.reader.transport import Buffer
 
@@ -125,6 +126,11 @@ def _jpeg(level: Level, data: Buffer, length: int) -> Any:
     )
 
 
+def _jpeg2000(level: Level, data: Buffer, length: int) -> Any:
+    shape = level.tile_height, level.tile_width
+    return decode_tile(data, level.jpeg_tables or b"", reduction=level.reduction, shape=shape)
+
+
 def _lerc(level: Level, data: Buffer, length: int) -> Any:
     plain: bytes | bytearray | memoryview = data
     if level.lerc_packing == 1:
@@ -146,6 +152,7 @@ _DECODERS: dict[Compression, Callable[[Level, Buffer, int], Any]] = {
     Compression.DEFLATE: _deflate,
     Compression.DEFLATE_OLD: _deflate,
     Compression.PACKBITS: _packbits,
+    Compression.JPEG2000: _jpeg2000,
     Compression.LERC: _lerc,
     Compression.LZMA: _lzma,
     Compression.ZSTD: _zstd,

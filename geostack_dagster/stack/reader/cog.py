@@ -10,27 +10,27 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from geostack_dagster.domain.hrefs import Href, basename
 from geostack_dagster.errors import AssetError, GeostackError
 from geostack_dagster.stack.reader import fallback
 from geostack_dagster.stack.reader.codec import DamagedTileError, Raw, decompress
 from geostack_dagster.stack.reader.header import Header, parse
+from geostack_dagster.stack.reader.jp2 import parse_jp2, recognises
 from geostack_dagster.stack.reader.level import Level
 from geostack_dagster.stack.reader.loop import decode_pool, fallback_pool, run, together
 from geostack_dagster.stack.reader.predictor import restore
 from geostack_dagster.stack.reader.ranges import KIB, MIB, Span, coalesce
 from geostack_dagster.stack.reader.refusal import StaleError
 from geostack_dagster.stack.reader.segments import MissingBytes, Segments
-from geostack_dagster.stack.reader.source import ByteSource
+from geostack_dagster.stack.reader.source import ByteSource, Opening
 from geostack_dagster.stack.reader.tile_cache import Arrival, TileCache
 from geostack_dagster.stack.reader.transport import Buffer
 from geostack_dagster.stack.reader.want import Want
 from geostack_dagster.stack.reader.window import Part, parts
 
 _HEADER_BYTES = 32 * KIB
-_MORE_BYTES = 16 * KIB
-_MAX_GROWTHS = 64
 _MAX_HEADERS = 4096
 
 _KEPT_BYTES = 64 * MIB
@@ -45,6 +45,23 @@ class _Tile:
     stop: int
     pastes: list[tuple[Part, Raw]]
 
+
+class _Parse(Protocol):
+    def __call__(self, data: Segments, *, size: int | None, etag: str | None) -> Header: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How the header of a format is read: bytes asked for beyond the first, and how often."""
+
+    parse: _Parse
+    more_bytes: int
+    growths: int
+
+
+_TIFF = _Form(parse, more_bytes=16 * KIB, growths=64)
+# Without a list of lengths, each tile has to be asked where the next one begins.
+_JP2 = _Form(parse_jp2, more_bytes=64, growths=65_536)
 
 type _Awaited = tuple[_Tile, Arrival]
 
@@ -191,11 +208,11 @@ class CogReader:
         if href in self._known:
             return self._known[href]
         opening = await self.source.opening(href, _HEADER_BYTES)
-        reason = fallback.raster_format(bytes(opening.data[:16]))
+        start = bytes(opening.data[:16])
+        reason = fallback.raster_format(start)
         if reason is None:
-            data = Segments(opening.data)
             try:
-                header = await self._parse(href, data, opening.size, opening.etag)
+                header = await self._parse(href, opening, _JP2 if recognises(start) else _TIFF)
             except AssetError as error:
                 raise AssetError(f"{basename(href)}: {error}") from error
             reason = header.unsupported
@@ -204,14 +221,13 @@ class CogReader:
         why = reason
         return await run(lambda: fallback.describe(self.source, href, why), fallback_pool())
 
-    async def _parse(
-        self, href: Href, data: Segments, size: int | None, etag: str | None
-    ) -> Header:
-        for _ in range(_MAX_GROWTHS):
+    async def _parse(self, href: Href, opening: Opening, form: "_Form") -> Header:
+        data, size, etag = Segments(opening.data), opening.size, opening.etag
+        for _ in range(form.growths):
             try:
-                return parse(data, size=size, etag=etag)
+                return form.parse(data, size=size, etag=etag)
             except MissingBytes as missing:
-                start, stop = missing.start, max(missing.stop, missing.start + _MORE_BYTES)
+                start, stop = missing.start, max(missing.stop, missing.start + form.more_bytes)
                 needed = missing.stop
             if size is not None and needed > size:
                 raise AssetError(f"its header points beyond its end, {size} bytes; truncated")

@@ -1,4 +1,4 @@
-"""Files this reader does not decode itself (JPEG 2000, odd codecs), read by rasterio.
+"""Files this reader does not decode itself (odd codecs and formats), read by rasterio.
 
 GDAL gets its bytes from `ByteFile`: same credentials, renewed at the read, same errors, and not one
 process-wide option or URL in its hands.
@@ -28,8 +28,6 @@ _OPTIONS = {
     "GDAL_NUM_THREADS": "1",
 }
 _MAGIC = {
-    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
     b"\x89HDF\r\n\x1a\n": "HDF5 or netCDF",
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",

@@ -19,6 +19,7 @@ class Compression(IntEnum):
     DEFLATE = 8
     DEFLATE_OLD = 32946
     PACKBITS = 32773
+    JPEG2000 = 34712
     LERC = 34887
     LZMA = 34925
     ZSTD = 50000
@@ -52,6 +53,8 @@ class Level:
     predictor: int = Predictor.NONE
     photometric: int = 1
     jpeg_tables: bytes | None = field(default=None, repr=False)
+    reduction: int = 0
+    """Resolutions of JPEG 2000 that are left out: a level halves the one before."""
     lerc_packing: int = 0
     """What LERC blobs are packed with again: 0 nothing, 1 deflate, 2 zstd."""
     offsets: NDArray[np.uint64] = field(repr=False)

@@ -36,7 +36,7 @@ def test_odd_codings_come_from_rasterio(tiff, pixels, tmp_path, name):
     assert reader.fallbacks[href]
 
 
-def test_jpeg2000_is_placed_like_any_other_file(server, pixels):
+def test_jpeg2000_that_is_placed_by_geotiff_keys_comes_from_rasterio(server, pixels):
     values = pixels(400, 300)
     path, transform = server.folder / "image.jp2", Affine(60, 0, 300_000, 0, -60, 5_200_020)
     with rasterio.open(
@@ -54,7 +54,9 @@ def test_jpeg2000_is_placed_like_any_other_file(server, pixels):
     expected = np.zeros((100, 120), np.uint16)
     expected[:, :100] = values[50:150, 200:300]
     np.testing.assert_array_equal(batch.arrays[0], expected)
-    assert batch.fallbacks == {server.href("image.jp2"): "JPEG 2000"}
+    assert batch.fallbacks == {
+        server.href("image.jp2"): "JPEG 2000 with a place stated as GeoJP2"
+    }
     assert all(seen.headers.get("range") for seen in server.seen)
 
 
@@ -73,8 +75,8 @@ def test_a_credential_that_dies_under_rasterio_is_named(server, fault, tiff, pix
 
 
 def test_what_rasterio_cannot_read_either_is_an_asset_error(tmp_path):
-    path = tmp_path / "broken.jp2"
-    path.write_bytes(b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(500))
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500))
     with pytest.raises(AssetError, match="cannot be read by rasterio either"):
         wait(CogReader(ByteSource()).header(Href(str(path))))
 
