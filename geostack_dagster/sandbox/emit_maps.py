@@ -24,9 +24,9 @@ _SIGMA_PPM_M = 430.0
 _FROM_BRIGHTNESS = 0.25  # share of the noise that grows with the light
 _STRIPES_PPM_M = 20.0
 # Mean error that a full cover of a variant causes [ppm m].
-_ARTEFACTS_PPM_M = {"summer crop": 60.0, "bare soil": -120.0, "built-up": 350.0}
+_ARTEFACTS_PPM_M = {"summer crop": 30.0, "bare soil": -50.0, "built-up": 140.0}
 _SWIR_NM = 2300.0
-_LEAST_SENSITIVITY = 0.05
+_LEAST_SENSITIVITY, _DARKEST = 0.05, 1e-3
 _CLOUDY, _WET = 0.2, 0.5
 _WATER = next(index for index, cover in enumerate(COVERS) if cover.name == "water")
 
@@ -81,8 +81,9 @@ def _retrieved(granule: Granule) -> Maps:
     swir = pure_spectra(np.array([_SWIR_NM]), granule.day, south=south)[:, 0]
     light = np.tensordot(swir.astype(np.float32), scene.shares, 1)
     screened = (scene.shares[-1] >= _CLOUDY) | (scene.shares[_WATER] > _WET)
-    usual = light.mean(axis=0, where=~screened)
-    sensitivity = np.maximum(light / usual, np.float32(_LEAST_SENSITIVITY))
+    clear = np.maximum((~screened).sum(axis=0), 1)
+    usual = np.maximum(np.where(screened, 0, light).sum(axis=0) / clear, np.float32(_DARKEST))
+    sensitivity = np.maximum(light / usual, np.float32(_LEAST_SENSITIVITY)).astype(np.float32)
     spread = np.float32(_SIGMA_PPM_M) * (1 - _FROM_BRIGHTNESS + _FROM_BRIGHTNESS * sensitivity)
     enhancement = spread * _normals("retrieval", granule, sensitivity.shape)
     enhancement += np.float32(_STRIPES_PPM_M) * _normals("stripes", granule, sensitivity.shape[1:])

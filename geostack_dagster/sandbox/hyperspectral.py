@@ -25,7 +25,7 @@ from geostack_dagster.sandbox.spectra import (
 
 _LEVEL = 15  # of the fields of variants: coarsest octave 1.2 km
 _VAPOUR_LEVEL = 13
-_VAPOUR_SPREAD = np.float32(0.02)
+_VAPOUR_SPREAD = np.float32(0.008)
 _VARIED = tuple((index, cover.name) for index, cover in enumerate(COVERS) if cover.name in VARIANTS)
 
 

@@ -1,7 +1,5 @@
 """EMIT's files are ordinary netCDF-4 and GeoTIFF, and hold the world's truth and nothing more."""
 
-import asyncio
-import io
 import json
 import random
 import warnings
@@ -28,8 +26,9 @@ from geostack_dagster.sandbox.emit_plumes import COMPLEXES
 from geostack_dagster.sandbox.emit_radiance import EmitView, composition_of, methane_column
 from geostack_dagster.sandbox.emit_scenes import GRANULES
 from geostack_dagster.sandbox.instruments import emit_bands, emit_noise
-from geostack_dagster.sandbox.objects import Stored, TileRenderer
+from geostack_dagster.sandbox.objects import TileRenderer
 from geostack_dagster.sandbox.plumes import emissions
+from tests.sandbox.stored import RangeFile, content
 
 PLUME, EMPTY, SOUTHERN = (
     next(one for one in GRANULES if (one.aoi, one.day) == wanted)
@@ -46,41 +45,6 @@ def renderer():
     made = TileRenderer(256 << 20)
     yield made
     made.close()
-
-
-def content(stored: Stored, start: int = 0, stop: int | None = None) -> bytes:
-    async def read() -> bytes:
-        pieces = stored.read(start, stored.size if stop is None else stop)
-        return b"".join([bytes(piece) async for piece in pieces])
-
-    return asyncio.run(read())
-
-
-class RangeFile(io.RawIOBase):
-    """A file whose reads are range requests; it counts the bytes."""
-
-    def __init__(self, stored: Stored) -> None:
-        self.stored, self.at, self.fetched = stored, 0, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = offset + (0, self.at, self.stored.size)[whence]
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def readinto(self, buffer) -> int:
-        found = content(self.stored, self.at, min(self.at + len(buffer), self.stored.size))
-        buffer[: len(found)] = found
-        self.at += len(found)
-        self.fetched += len(found)
-        return len(found)
 
 
 @pytest.fixture(scope="module")

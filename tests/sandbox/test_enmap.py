@@ -20,7 +20,7 @@ from geostack_dagster.sandbox.enmap_scenes import NODATA, PIXEL_M, SCENES, SHAPE
 from geostack_dagster.sandbox.instruments import enmap_bands
 from geostack_dagster.sandbox.objects import CogObject, TileRenderer
 from geostack_dagster.sandbox.world import World
-from tests.sandbox.test_emit import content
+from tests.sandbox.stored import content
 
 CLEAR, CLOUDY, PLUME = (
     next(one for one in SCENES if (one.aoi, one.day) == wanted)
