@@ -9,7 +9,8 @@ dispersion $\sigma_y = a x / \sqrt{1 + 10^{-4} x}$ (Briggs), exchange their shar
 never narrower than a source of 20 m. Gusts g have mean 1 over the plume and F ends it softly at
 x = U T. So every transect carries $g F Q / U$ exactly, the mass up to a distance X is Q X / U but
 for the gust that is passing, and the mass of the whole plume is Q T. The wind is that of 10 m
-height. One solar day has one plume: all sensors of a day see the same one.
+height. Releases are a quarter of an hour old, so a demonstration area holds the whole of one. One
+solar day has one plume: all sensors of a day see the same one.
 """
 
 import math
@@ -129,7 +130,8 @@ SOURCES = (
         },
     ),
 )
-"""One in each demonstration area, on bright ground near its windward edge."""
+"""One in each demonstration area, near its windward edge: upwind of ground that is neither water nor
+snow, nor a crop whose colour changes within days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +259,7 @@ def pixel_means(
     """
     total: NDArray[np.float64] | None = None
     offsets = (np.arange(samples) + 0.5) / samples - 0.5
-    if enhancement(place(0.0, 0.0), day) is None:
+    if not near(place(0.0, 0.0), day):
         return None
     for down in offsets:
         for right in offsets:
