@@ -12,7 +12,7 @@ import pytest
 from geostack_dagster.auth import broker
 from geostack_dagster.auth.redaction import scan
 from geostack_dagster.domain.aoi import AOI
-from geostack_dagster.domain.days import Cadence
+from geostack_dagster.domain.days import Cadence, Window
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import (
     AssetError,
@@ -21,6 +21,7 @@ from geostack_dagster.errors import (
     RejectedCredentialError,
     ServiceError,
 )
+from geostack_dagster.pipeline.plan import plan_backfill
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
 from geostack_dagster.pipeline.stages import module_of
@@ -245,6 +246,20 @@ def test_a_week_is_one_partition(swaths, granule):
         "2024-07-03",
         "2024-07-05",
     ]
+
+
+def test_a_plan_tells_what_a_backfill_would_read(swaths, granule):
+    window = Window(date(2024, 7, 1), date(2024, 7, 8))
+    swaths.nasa.hosts.asked.clear()
+    (plan,) = plan_backfill(swaths.spec, [swaths.workspace.pinned("field")], window)
+    assert swaths.nasa.asked(DATA) == []
+    assert (plan.date, plan.items, plan.assets) == (DAY, 1, 2)
+    whole = sum(path.stat().st_size for path in granule.files.values())
+    reports = swaths.run()
+    (item,) = read_recipe(swaths.partition(), swaths.workspace).items
+    share = (item.part.columns[1] - item.part.columns[0]) / 80
+    assert plan.bytes == pytest.approx(whole * share, rel=0.5)
+    assert reports["cube"].outcome.value == "written"
 
 
 # Faults ------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Where an AOI lies in sensor geometry, and which bands lie in windows of wavelength."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import shapely
@@ -45,10 +46,17 @@ class Place:
         """The AOI and so much ground around it [m]."""
         longitude, latitude = aoi.centre
         shrink = max(math.cos(math.radians(latitude)), 1e-3)
-        parts = [_near(part, longitude) for part in _polygons(geometry_of(dict(aoi.geometry)))]
-        whole = shapely.union_all(parts)
-        plane = scale(translate(whole, xoff=-longitude), xfact=shrink, yfact=1.0, origin=(0.0, 0.0))
-        return cls(plane.buffer(margin_m / _METRES_PER_DEGREE), longitude, shrink)
+        area = _plane(aoi.geometry, longitude, shrink)
+        return cls(area.buffer(margin_m / _METRES_PER_DEGREE), longitude, shrink)
+
+    def share(self, footprint: Mapping[str, Any]) -> float:
+        """About how much of a granule's columns the area takes.
+
+        Args:
+            footprint: Of the granule, GeoJSON; its shorter side counts as its width.
+        """
+        width = _sides(_plane(footprint, self.longitude, self.shrink))[0]
+        return 1.0 if width == 0 else min(_sides(self.area)[1] / width, 1.0)
 
     def spans(self, longitude: Angles, latitude: Angles) -> Spans | None:
         """Lines and columns that hold every pixel of the area; None if no pixel is in it.
@@ -100,6 +108,21 @@ def band_spans(wavelengths: Angles, windows: Windows, name: str) -> tuple[tuple[
             f"{np.nanmax(wavelengths):g} nm"
         )
     return tuple((int(start), int(stop)) for start, stop in edges.reshape(-1, 2))
+
+
+def _plane(geometry: Mapping[str, Any], longitude: float, shrink: float) -> BaseGeometry:
+    parts = [_near(part, longitude) for part in _polygons(geometry_of(dict(geometry)))]
+    whole = shapely.union_all(parts)
+    return scale(translate(whole, xoff=-longitude), xfact=shrink, yfact=1.0, origin=(0.0, 0.0))
+
+
+def _sides(area: BaseGeometry) -> tuple[float, float]:
+    """Shorter and longer side of the smallest rectangle around an area, however it lies."""
+    corners = shapely.get_coordinates(shapely.minimum_rotated_rectangle(area))
+    if len(corners) < 4:
+        return 0.0, 0.0
+    lengths = np.hypot(*np.diff(corners[:3], axis=0).T)
+    return float(lengths.min()), float(lengths.max())
 
 
 def _polygons(area: BaseGeometry) -> list[BaseGeometry]:
