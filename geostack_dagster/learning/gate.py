@@ -11,10 +11,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from scipy.stats import binomtest
+
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.learning.canary import Canaries, blinder
 from geostack_dagster.learning.evaluate import Bootstrap, Difference, Evaluation, compare
 from geostack_dagster.learning.integrity import Integrity
+from geostack_dagster.learning.metrics import false_per_1000_km2
 
 
 class Outcome(StrEnum):
@@ -46,8 +49,8 @@ class Rules:
     slice_recall_loss: float = 0.05
     false_alarm_growth: float = 1.1
     """Most false alarms per area, relative to the champion, or to the baseline without one."""
-    false_alarms_always_allowed: float = 0.5
-    """False alarms per 1000 km2 that are no ground for rejection whatever the champion has."""
+    false_alarm_chance: float = 0.05
+    """Chance below which more false alarms than that are no accident."""
     calibration_error: float = 0.03
     canary_chance: float = 0.01
     """Chance below which missing more canaries than the champion is no accident, over all rates."""
@@ -273,13 +276,22 @@ def _strengths(evidence: Evidence, rules: Rules) -> Iterator[Check]:
 
 def _false_alarms(evidence: Evidence, rules: Rules) -> Iterator[Check]:
     reference = evidence.champion or evidence.baseline
-    ours = evidence.challenger.summary["false_per_1000_km2"]
-    theirs = reference.summary["false_per_1000_km2"]
-    most = max(rules.false_alarm_growth * theirs, rules.false_alarms_always_allowed)
+    ours, theirs = evidence.challenger.counts, reference.counts
+    wrong, others = int(ours.wrong), int(theirs.wrong)
+    # Of all false alarms, ours would be at most this share: exact, however few there are.
+    area = rules.false_alarm_growth * float(ours.area_km2)
+    share = area / (area + float(theirs.area_km2))
+    chance = (
+        float(binomtest(wrong, wrong + others, share, alternative="greater").pvalue)
+        if wrong + others
+        else 1.0
+    )
+    rates = [float(false_per_1000_km2(counts)) for counts in (ours, theirs)]
     yield _check(
         "false alarms",
-        passed=ours <= most,
-        found=f"{ours:.2f} per 1000 km2, {reference.finder} {theirs:.2f}, allowed {most:.2f}",
+        passed=chance >= rules.false_alarm_chance,
+        found=f"{rates[0]:.2f} per 1000 km2 ({wrong}), {reference.finder} {rates[1]:.2f} "
+        f"({others}), allowed {rules.false_alarm_growth:g} times as many (chance {chance:.3g})",
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64, Num
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
 BINS = 2048
@@ -19,23 +20,23 @@ _CENTRES = _LOW + (np.arange(BINS) + 0.5) * (_HIGH - _LOW) / BINS
 class Counts(NamedTuple):
     """Sums over scenes; leading axes are resamples."""
 
-    plume: Float64[np.ndarray, "*draws bin"]
+    plume: Num[np.ndarray, "*draws bin"]
     """Plume pixels by score."""
-    free: Float64[np.ndarray, "*draws bin"]
+    free: Num[np.ndarray, "*draws bin"]
     """Pixels known to be free, by score."""
-    hits: Float64[np.ndarray, "*draws"]
+    hits: Num[np.ndarray, "*draws"]
     """Plume pixels inside of a finding."""
-    findings: Float64[np.ndarray, "*draws"]
+    findings: Num[np.ndarray, "*draws"]
     """Known pixels inside of a finding."""
-    truths: Float64[np.ndarray, "*draws"]
+    truths: Num[np.ndarray, "*draws"]
     """True plumes."""
-    found: Float64[np.ndarray, "*draws"]
+    found: Num[np.ndarray, "*draws"]
     """True plumes that were found."""
-    right: Float64[np.ndarray, "*draws"]
+    right: Num[np.ndarray, "*draws"]
     """Findings that are plumes."""
-    wrong: Float64[np.ndarray, "*draws"]
+    wrong: Num[np.ndarray, "*draws"]
     """Findings that are none."""
-    area_km2: Float64[np.ndarray, "*draws"]
+    area_km2: Num[np.ndarray, "*draws"]
     """Ground where it is known what should be found."""
 
 
@@ -128,9 +129,8 @@ def calibration_error(counts: Counts, *, bins: int = 15) -> float:
     return distance / pixels if pixels else float("nan")
 
 
-def _ratio(
-    top: Float64[np.ndarray, "*draws"], bottom: Float64[np.ndarray, "*draws"]
-) -> Float64[np.ndarray, "*draws"]:
+def _ratio(top: ArrayLike, bottom: ArrayLike) -> Float64[np.ndarray, "*draws"]:
     """Quotient, NaN where nothing was counted."""
+    top, bottom = np.asarray(top), np.asarray(bottom)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(bottom > 0, top / bottom, np.nan))

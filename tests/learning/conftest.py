@@ -13,8 +13,8 @@ from tests.learning.world import SMALL, World, small_model  # noqa: E402 - after
 
 @pytest.fixture(scope="session")
 def world():
-    """Twelve training scenes, four to calibrate on and sixteen to be judged by."""
-    return World(32)
+    """Scenes to learn from, to calibrate on and to be judged by, each at a site of its own."""
+    return World(52)
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,12 @@ from geostack_dagster.learning.train import Training, fit
 SHAPE = (96, 96)
 PIXEL_DEG = 0.000542232520256367  # EMIT's grid
 PIXEL_M = 60.0
+TRAIN, VALIDATION, GATE = slice(0, 24), slice(24, 28), slice(28, None)
 CUTTING = Cutting(size=32, stride=32)
 SMALL = Training(
-    steps=150,
-    warmup=15,
+    steps=120,
+    batch=8,
+    warmup=12,
     learning_rate=4e-3,
     architecture=Architecture(width=4, depth=2),
     checkpoint_every=50,
@@ -101,9 +103,9 @@ class World:
 
 
 def small_model(world, training):
-    """Detector and training: the first twelve scenes teach, the next four calibrate."""
-    trained = fit(assemble(world.chips(world.scenes[:12]), world), training)
-    validation = assemble(world.chips(world.scenes[12:16]), world)
+    """Detector and training, from the scenes to learn from and those to calibrate on."""
+    trained = fit(assemble(world.chips(world.scenes[TRAIN]), world), training)
+    validation = assemble(world.chips(world.scenes[VALIDATION]), world)
     return calibrated(trained.detector, validation), trained
 
 
