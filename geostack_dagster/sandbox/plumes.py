@@ -130,8 +130,8 @@ SOURCES = (
         },
     ),
 )
-"""One in each demonstration area, near its windward edge: upwind of ground that is neither water nor
-snow, nor a crop whose colour changes within days."""
+"""One in each demonstration area, near its windward edge: upwind of ground that is neither water
+nor snow, nor a crop whose colour changes within days."""
 
 
 @dataclass(frozen=True, kw_only=True)
