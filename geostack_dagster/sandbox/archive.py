@@ -40,8 +40,9 @@ from geostack_dagster.sandbox.objects import (
     cog_object,
     jp2_object,
 )
-from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
+from geostack_dagster.sandbox.pixels import Layer, UnrenderableError, layer_of
 from geostack_dagster.sandbox.places import place_of, places_of
+from geostack_dagster.sandbox.spectral_layer import painter_of
 from geostack_dagster.sandbox.world import World
 
 _TILE = {"blob": 512, "s3": 1024, "https": 512}
@@ -97,7 +98,7 @@ class Archive:
         if not is_image(asset):
             return f"{media_of(asset)} is made for Items of the sandbox's own only"
         try:
-            layer_of(item, key, self._world)
+            painter_of(item, key, self._world)
         except (UnrenderableError, IntegrityError) as error:
             return str(error)
         return None
@@ -109,11 +110,11 @@ class Archive:
             if not is_image(asset):
                 return self._document(item, asset)
             try:
-                layer = layer_of(item, key, self._world)
+                layer = painter_of(item, key, self._world)
             except (UnrenderableError, IntegrityError):
                 return None
             name = f"{item_id(item)}|{asset['href']}"
-            if media_of(asset) == JP2:
+            if media_of(asset) == JP2 and isinstance(layer, Layer):
                 layout = VirtualJp2(layer.spec, layer.is_empty)
                 return jp2_object(name, layout, layer, self._renderer, _stored_at(item))
             place = place_of(asset)

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from geostack_dagster.sandbox import Sandbox
+from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.grammar import Grammar
+from geostack_dagster.sandbox.media import is_image
 from geostack_dagster.sandbox.places import place_of
 from geostack_dagster.sandbox.queries import search_of
 from geostack_dagster.sandbox.twins import Twins
@@ -22,18 +25,28 @@ def served(shared_fixtures):
     return twins, lines
 
 
-def test_all_items_of_the_two_archives_are_in_their_catalogues(served, shared_fixtures):
+HOLDERS = {
+    "pc": "planetary_computer",
+    "es": "earth_search",
+    "cdse": "cdse",
+    "cmr_stac": "lpcloud",
+    "dlr": "enmap",
+}
+"""Archives by the folder of their recorded Items."""
+
+
+def test_all_recorded_items_are_in_their_catalogues(served, shared_fixtures):
     twins, _ = served
     held = Counter()
-    for folder, slug in (("pc", "planetary_computer"), ("es", "earth_search")):
+    for folder, slug in HOLDERS.items():
         for path in (shared_fixtures / "items" / folder).rglob("*.json"):
             item = json.loads(path.read_text())
-            assert twins.setting.archives[slug].catalogue.get(item["collection"], item["id"]), (
-                path.name
-            )
-            held[slug] += 1
-    assert held["planetary_computer"] > 20
-    assert held["earth_search"] > 15
+            if item.get("collection"):
+                catalogue = twins.setting.archives[slug].catalogue
+                assert catalogue.get(item["collection"], item["id"]), path.name
+                held[slug] += 1
+    least = {"planetary_computer": 20, "earth_search": 15, "cdse": 7, "lpcloud": 2, "enmap": 10}
+    assert all(held[slug] >= count for slug, count in least.items()), held
 
 
 def test_what_is_not_served_is_reported_with_a_reason(served, shared_fixtures):
@@ -52,14 +65,32 @@ def test_every_sentinel2_image_has_the_shape_that_its_item_states(served, shared
         item = json.loads(path.read_text())
         for asset in item["assets"].values():
             place = place_of(asset)
-            if place is None or "tiff" not in asset["type"] or "proj:shape" not in asset:
+            if place is None or not is_image(asset) or "proj:shape" not in asset:
                 continue
             stored = twins.setting.vault.find(place.store, place.container, place.key)
             assert list(stored.layout.spec.shape) == asset["proj:shape"]
             left, top = asset["proj:transform"][2], asset["proj:transform"][5]
             assert stored.layout.spec.origin == (left, top)
             seen += 1
-    assert seen > 200
+    assert seen > 400
+
+
+def test_recorded_enmap_images_have_a_plane_for_each_band(served, shared_fixtures):
+    twins, lines = served
+    for path in (shared_fixtures / "items" / "dlr" / "ENMAP_HSI_L2A").glob("*.json"):
+        item = json.loads(path.read_text())
+        asset = item["assets"]["image"]
+        place = place_of(asset)
+        stored = twins.setting.vault.find(place.store, place.container, place.key)
+        assert list(stored.layout.spec.shape) == asset["proj:shape"]
+        assert (stored.layout.spec.samples, stored.layout.spec.nodata) == (224, -32768)
+        height, width = stored.layout.spec.shape
+        window = Window(step=1, row=height // 2, column=width // 2, height=20, width=20, sample=60)
+        counts = stored.paint(window)
+        assert 0 < counts.min() < counts.max() < 12_000
+        corner = stored.paint(replace(window, row=0, column=0))
+        assert (corner == -32768).all()  # outside the footprint
+        assert any(path.name in line and "quality_cloud" in line for line in lines)
 
 
 @pytest.mark.parametrize(
