@@ -100,8 +100,11 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     search: SearchModel = SearchModel()
     mask_buffer_m: float = 60.0
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "nearest"
-    loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray"] | None = None
-    """For archives of files; services that render pixels have a loader of their own."""
+    loader: Literal["odc", "odc_gdal", "stackstac", "rioxarray", "earthaccess"] | None = None
+    """For archives of files; services that render pixels have a loader of their own.
+
+    `earthaccess` opens granules in sensor geometry, and nothing else.
+    """
     transport: Literal["obstore", "fsspec"] = "obstore"
     """What carries bytes from the archive; the pixels are the same."""
     store: Literal["icechunk", "zarr"] = "icechunk"

@@ -32,7 +32,8 @@ EARTHACCESS = Provider(
     quirks=(
         "asset keys of granules.stac are data, data1, ... in arbitrary order: found by file name",
         "granules.stac names https addresses only; UMM has the S3 ones as well",
-        "a granule's reflectance is one contiguous chunk of 3 GB: a window reads the whole file",
+        "a granule's values are one contiguous piece of 2 to 3 GB, bands fastest: columns are read "
+        "line by line, with all their bands",
         "zero hits come without a CMR-Search-After header",
     ),
 )
