@@ -40,6 +40,9 @@ _OPTIONS = {
     "CPL_VSIL_CURL_NON_CACHED": "",
     # One request for the header; 16 KiB, GDAL's default, is too little for large files.
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    # Threads of GDAL's own know none of these options: they ask without the credential, and leave
+    # blank what they were refused.
+    "GDAL_NUM_THREADS": "1",
 }
 # Closing an uncached file empties GDAL's cache for all who read that URL. They would fetch their
 # header again while rasterio holds the interpreter's lock, so each keeps what it read itself.
