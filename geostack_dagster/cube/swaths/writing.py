@@ -259,7 +259,9 @@ def _streamed(made: GroupTemplate, values: xr.DataArray, keys: Keys) -> Iterator
     with ThreadPoolExecutor(_ENCODERS, thread_name_prefix="geostack-swath") as pool:
         pending: deque[Future[Tally]] = deque()
         for columns in _reads(made, values):
-            block = values[:, columns].to_numpy()
+            # Here, and not on a cluster: the ranges of a block are fetched concurrently anyway, and
+            # a file that somebody else opened does not travel.
+            block = values[:, columns].compute(scheduler="synchronous").to_numpy()
             pending.append(pool.submit(_write, made, columns, block, keys))
             if len(pending) > 1:
                 yield pending.popleft().result()
