@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geostack_dagster.sandbox import noise
@@ -195,19 +197,10 @@ class Acquisition:
 
     def statistics(self, world: World) -> dict[str, float]:
         """Scene-class percentages, sampled over the tile, and `eo:cloud_cover`."""
-        codes = self._classes(world)
-        seen = codes[codes > 0]
-        shares = {
-            f"s2:{name}_percentage": round(100 * float(np.mean(seen == code)), 6)
-            for code, name in _SCL_NAMES.items()
-        }
-        clouds = ("medium_proba_clouds", "high_proba_clouds", "thin_cirrus")
-        return shares | {
-            "eo:cloud_cover": round(sum(shares[f"s2:{name}_percentage"] for name in clouds), 6),
-            "s2:nodata_pixel_percentage": round(100 * float(np.mean(codes == 0)), 6),
-            "s2:degraded_msi_data_percentage": 0.0,
-            "s2:saturated_defective_pixel_percentage": 0.0,
-        }
+        known = _STATED.setdefault(world, {})  # every archive states them
+        if self not in known:
+            known[self] = _statistics(self.classes(world))
+        return dict(known[self])
 
     @cached_property
     def sun(self) -> tuple[float, float]:
@@ -219,7 +212,8 @@ class Acquisition:
     def _sun_distance_factor(self) -> float:
         return 1 + 0.0334 * math.cos(2 * math.pi * (self.day.timetuple().tm_yday - 3) / 365.25)
 
-    def _classes(self, world: World) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    def classes(self, world: World) -> NDArray[np.uint8]:
+        """Scene classes, sampled over the tile; 0 where it was not seen."""
         step = _TILE_M / _SAMPLES
         left, _, _, top = self.tile.bbox_m
         axes = Axes(
@@ -242,3 +236,21 @@ class Acquisition:
 def stamp(moment: datetime) -> str:
     """As in `20240603T103021`."""
     return f"{moment:%Y%m%dT%H%M%S}"
+
+
+_STATED: WeakKeyDictionary[World, dict[Acquisition, dict[str, float]]] = WeakKeyDictionary()
+
+
+def _statistics(codes: NDArray[np.uint8]) -> dict[str, float]:
+    seen = codes[codes > 0]
+    shares = {
+        f"s2:{name}_percentage": round(100 * float(np.mean(seen == code)), 6)
+        for code, name in _SCL_NAMES.items()
+    }
+    clouds = ("medium_proba_clouds", "high_proba_clouds", "thin_cirrus")
+    return shares | {
+        "eo:cloud_cover": round(sum(shares[f"s2:{name}_percentage"] for name in clouds), 6),
+        "s2:nodata_pixel_percentage": round(100 * float(np.mean(codes == 0)), 6),
+        "s2:degraded_msi_data_percentage": 0.0,
+        "s2:saturated_defective_pixel_percentage": 0.0,
+    }

@@ -18,7 +18,7 @@ from geostack_dagster.sandbox.acquisition import Acquisition, Processing, stamp
 from geostack_dagster.sandbox.cdse_layers import IMAGES, Image
 from geostack_dagster.sandbox.cog import RasterSpec
 from geostack_dagster.sandbox.jp2 import VirtualJp2
-from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
+from geostack_dagster.sandbox.pixels import layer_of
 from geostack_dagster.sandbox.places import CDSE_HOST, EODATA, QUICKLOOK_HOST
 from geostack_dagster.sandbox.world import World
 
@@ -160,7 +160,8 @@ class _Product:
             "stac_extensions": list(_EXTENSIONS),
             "stac_version": "1.1.0",
         }
-        _state_sizes(item, world)
+        if self.acquisition.cut:
+            _state_sizes(item, world)
         return item
 
     def _shares(self, world: World) -> dict[str, float]:
@@ -307,7 +308,7 @@ class _Product:
         asset = {
             **self._file(f"{self.granule}/{image.file.format(prefix)}"),
             **image.described(),
-            "file:size": 0,
+            "file:size": self._full_size(image),
             "proj:bbox": [round(value) for value in acquisition.tile.bbox_m],
             "proj:code": f"EPSG:{acquisition.tile.epsg}",
             "proj:transform": [pixel, 0, left, 0, -pixel, top],
@@ -323,6 +324,21 @@ class _Product:
                 for share, value, name in _CLASSES
             ]
         return asset
+
+    def _full_size(self, image: Image) -> int:
+        tile, described = self.acquisition.tile, image.described()
+        rows, columns = described["proj:shape"]
+        return _whole(
+            RasterSpec(
+                epsg=tile.epsg,
+                geographic=False,
+                origin=tile.origin,
+                pixel=(float(image.pixel_m), float(image.pixel_m)),
+                shape=(rows, columns),
+                dtype=described["data_type"],
+                samples=3 if image.name == "TCI" else 1,
+            )
+        )
 
     def _file(self, path: str) -> dict[str, Any]:
         """Members of an asset that lies in the product: in the bucket, and behind the login."""
@@ -357,21 +373,16 @@ def _statistics(shares: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _state_sizes(item: dict[str, Any], world: World) -> None:
-    """Set `file:size` of the images to what the files will have."""
+    """Set `file:size` of the images to what it is where tiles without data are left out."""
     for key, asset in item["assets"].items():
-        if asset["type"] != "image/jp2":
-            continue
-        try:
+        if asset["type"] == "image/jp2":
             layer = layer_of(item, key, world)
-        except UnrenderableError:
-            continue
-        is_whole = layer.scene.footprint is None
-        full = _full_size(layer.spec) if is_whole else VirtualJp2(layer.spec, layer.is_empty).size
-        asset["file:size"] = full
+            asset["file:size"] = VirtualJp2(layer.spec, layer.is_empty).size
 
 
 @lru_cache(maxsize=64)
-def _full_size(spec: RasterSpec) -> int:
+def _whole(spec: RasterSpec) -> int:
+    """Bytes of a file all of whose tiles hold data."""
     return VirtualJp2(spec, lambda window: False).size
 
 

@@ -177,15 +177,17 @@ def test_both_hrefs_of_a_file_lead_to_one_object(twins):
 
 def test_stated_sizes_are_those_of_the_files(twins):
     """Also at the swath edge, where tiles without data are short."""
-    sizes = {}
+    sizes: dict[str, dict[int, float]] = {}
     for item in held(twins, "cdse", "sentinel-2-l2a"):
-        asset = item["assets"]["B11_20m"]
-        place = place_of(asset)
-        stored = twins.setting.vault.find(place.store, place.container, place.key)
-        assert stored.size == asset["file:size"]
-        sizes[stored.size] = item["properties"]["statistics"]["nodata"]
-    assert len(sizes) > 1
-    assert sizes[min(sizes)] > 10
+        for key in ("B02_10m", "B11_20m", "SCL_20m", "TCI_60m", "CLD_60m", "AOT_20m"):
+            asset = item["assets"][key]
+            place = place_of(asset)
+            stored = twins.setting.vault.find(place.store, place.container, place.key)
+            assert stored.size == asset["file:size"], key
+            sizes.setdefault(key, {})[stored.size] = item["properties"]["statistics"]["nodata"]
+    for found in sizes.values():
+        assert len(found) > 1
+        assert found[min(found)] > 10
 
 
 def test_strings_stand_where_dlr_writes_them(twins):
