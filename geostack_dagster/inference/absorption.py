@@ -19,6 +19,8 @@ from geostack_dagster.errors import ConfigurationError, IntegrityError
 
 type Spectrum = Float[np.ndarray, " band"]
 
+REFERENCE_AIR_MASS_FACTOR = 2.09
+"""1 / cos SZA + 1 / cos VZA for which the surrogate's and Sentinel-2's absorption was fitted."""
 _ENVI_DTYPES = {"4": "f4", "5": "f8"}
 
 

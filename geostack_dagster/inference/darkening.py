@@ -10,10 +10,10 @@ from jaxtyping import Array, Float64
 
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.inference.absorption import REFERENCE_AIR_MASS_FACTOR
 
 type Method = Literal["sbmp", "mbsp", "mbmp"]
 
-_AMF_FITTED = 2.09
 _AMF_OF_ABSORPTION, _AMF_OF_SATURATION = 0.80, 0.645
 
 
@@ -43,7 +43,9 @@ class Absorption:
     def digest(self) -> str:
         """Fingerprint of the numbers that decide a column."""
         bands = [(band.k0, band.saturation_ppm_m) for band in (self.b11, self.b12)]
-        return fingerprint([bands, _AMF_FITTED, _AMF_OF_ABSORPTION, _AMF_OF_SATURATION])
+        return fingerprint(
+            [bands, REFERENCE_AIR_MASS_FACTOR, _AMF_OF_ABSORPTION, _AMF_OF_SATURATION]
+        )
 
 
 ABSORPTION: Mapping[str, Absorption] = {
@@ -97,7 +99,7 @@ def fractional_change(
     column_ppm_m: Float64[Array, "*shape"], geometry: Geometry, method: Method = "mbmp"
 ) -> Float64[Array, "*shape"]:
     """Relative change of B12 (SBMP) or of B12 / B11 (MBSP, MBMP) under a column: negative."""
-    absorption, ratio = geometry.absorption, geometry.air_mass_factor / _AMF_FITTED
+    absorption, ratio = geometry.absorption, geometry.air_mass_factor / REFERENCE_AIR_MASS_FACTOR
 
     def depth(band: BandAbsorption) -> Float64[Array, "*shape"]:
         bend = column_ppm_m * (ratio**_AMF_OF_SATURATION / band.saturation_ppm_m)
@@ -110,6 +112,6 @@ def fractional_change(
 
 def steepness_at_zero(geometry: Geometry, method: Method) -> float:
     """Darkening per ppm m of a weak column."""
-    ratio = math.pow(geometry.air_mass_factor / _AMF_FITTED, _AMF_OF_ABSORPTION)
+    ratio = math.pow(geometry.air_mass_factor / REFERENCE_AIR_MASS_FACTOR, _AMF_OF_ABSORPTION)
     other = 0.0 if method == "sbmp" else geometry.absorption.b11.k0
     return ratio * (geometry.absorption.b12.k0 - other)

@@ -1,7 +1,7 @@
 """Methane enhancement maps: what every retrieval gives, and the hyperspectral one in two passes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +57,25 @@ class Enhancement:
         bright = self.sensitivity >= _LEAST_SENSITIVITY
         divisor = np.where(bright, self.sensitivity, np.nan)
         return np.asarray(self.enhancement / divisor)
+
+
+def vertical(
+    slant: Enhancement, air_mass_factor: Float[np.ndarray, "y x"], *, reference: float
+) -> Enhancement:
+    """The enhancement above each pixel, from one along the light's way down and up.
+
+    Args:
+        slant: As a filter gives it, whose target was made for one air-mass factor.
+        air_mass_factor: 1 / cos SZA + 1 / cos VZA of each pixel.
+        reference: Air-mass factor of the target.
+    """
+    shorter = reference / air_mass_factor
+    return replace(
+        slant,
+        enhancement=slant.enhancement * shorter,
+        uncertainty=slant.uncertainty * shorter,
+        facts={**slant.facts, "air_mass_factor": float(np.nanmean(air_mass_factor))},
+    )
 
 
 def unobserved(

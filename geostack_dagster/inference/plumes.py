@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int32
 from rasterio import features
 from scipy import ndimage
 
-from geostack_dagster.inference.detection import Detected
+from geostack_dagster.inference.detection import Detected, Detection, detect
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -57,6 +57,21 @@ class Plume:
     masked_fraction: float
     """Unobserved part of its pixels and their neighbours, scene edges counted as unobserved."""
     state: State
+
+
+def clutter_score(
+    enhancement: Float64[np.ndarray, "y x"],
+    uncertainty: Float64[np.ndarray, "y x"],
+    clear: Bool[np.ndarray, "y x"],
+    settings: Detection | None = None,
+) -> float:
+    """Highest score of a candidate in the map turned upside down; 0 if there is none.
+
+    Methane is never missing from the background, so what looks like a plume there is the ground's
+    doing or the instrument's; a plume that is no stronger may be, too.
+    """
+    upside_down = detect(-enhancement, uncertainty, clear, settings)
+    return float(np.max(upside_down.score, where=upside_down.mask, initial=0.0))
 
 
 def find_plumes(

@@ -127,7 +127,11 @@ def _scene(spec: PipelineSpec, store: CubeStore, slot: Slot, ask: _Inputs) -> Sc
     return Scene(
         slot=slot,
         grid=store.schema(GROUP).grid,
-        result=enhancement_of(day, *ask.made_by(spec, slot.day)),
+        result=enhancement_of(
+            day,
+            *ask.made_by(spec, slot.day),
+            is_linear=methane_of(spec).method is not MethaneMethod.MBMP,
+        ),
         scheme=_scheme(spec),
         winds=ask.winds,
     )
@@ -189,6 +193,7 @@ def _summary(scene: Scene) -> dict[str, Any]:
         "calibration": scene.result.calibration.value,
         "target": scene.result.target,
         "observed_fraction": float(scene.observed.mean()),
+        "clutter_score": scene.clutter,
     }
 
 

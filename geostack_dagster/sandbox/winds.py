@@ -16,9 +16,10 @@ def wind_table(days: Iterable[date]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(("longitude", "latitude", "time", "u10", "v10"))
+    known = list(days)
     for source in SOURCES:
         longitude, latitude = source.degrees
-        for day in days:
+        for day in known:
             speed, from_deg = source.wind(day)
             angle = math.radians(from_deg)
             east, north = -speed * math.sin(angle), -speed * math.cos(angle)

@@ -1,7 +1,7 @@
 """Plumes of one scene as rows of a table: outline, strength, and rate where it can be given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,15 @@ from geostack_dagster.domain.grid import Grid
 from geostack_dagster.errors import NoDataError, UncalibratedError
 from geostack_dagster.inference.detection import Detected, detect
 from geostack_dagster.inference.enhancement import Calibration, Enhancement
-from geostack_dagster.inference.plumes import Plume, State, find_plumes, outline, scene_state
+from geostack_dagster.inference.plumes import (
+    Certainty,
+    Plume,
+    State,
+    clutter_score,
+    find_plumes,
+    outline,
+    scene_state,
+)
 from geostack_dagster.inference.quantify import (
     EmissionRate,
     QuantificationScheme,
@@ -53,6 +61,8 @@ COLUMNS: Mapping[str, str] = {
     "not_quantified": "string",
 }
 """Columns of the plume table and their pandas dtypes; null where a plume has no value."""
+_CLUTTER = 1.5
+"""How far above the scene's own clutter a plume must stand to be sure."""
 _SPREAD = 1.4826  # of a normal distribution, per median absolute deviation
 
 
@@ -78,8 +88,15 @@ class Scene:
 
     @cached_property
     def plumes(self) -> tuple[Plume, ...]:
-        """Candidates, in the order of their labels."""
-        return find_plumes(self.detected, self.result.enhancement, self.observed)
+        """Candidates, in the order of their labels; sure ones stand out of the scene's clutter."""
+        usual = Certainty()
+        certainty = replace(usual, peak_score=max(usual.peak_score, _CLUTTER * self.clutter))
+        return find_plumes(self.detected, self.result.enhancement, self.observed, certainty)
+
+    @cached_property
+    def clutter(self) -> float:
+        """Score that the ground and the instrument reach by themselves."""
+        return clutter_score(self.result.enhancement, self.result.uncertainty, self.observed)
 
     @property
     def state(self) -> State:
@@ -156,24 +173,34 @@ class Scene:
         return {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def enhancement_of(day: xr.Dataset, calibration: Calibration, target: str) -> Enhancement:
-    """The maps that a cube holds of one day.
+def enhancement_of(
+    day: xr.Dataset, calibration: Calibration, target: str, *, is_linear: bool
+) -> Enhancement:
+    """The maps that a cube holds of one day, corrected for sensitivity.
 
-    The first version of EMIT's product has no uncertainty: the scatter of the map stands for it.
+    Args:
+        day: The cube's variables. The first version of EMIT's product has no uncertainty: the
+            scatter of the map stands for it.
+        calibration: What the maps may be used for.
+        target: Digest of the target spectrum.
+        is_linear: Whether the retrieval took every pixel's response for that of the background, as
+            a matched filter does; then the enhancement is divided by the sensitivity.
     """
     enhancement = day["enhancement"].to_numpy().astype(np.float64)
     if "uncertainty" in day:
         uncertainty = day["uncertainty"].to_numpy().astype(np.float64)
     else:
         uncertainty = np.full(enhancement.shape, _scatter(enhancement))
-    ones = np.ones(enhancement.shape)
-    return Enhancement(
+    found = Enhancement(
         enhancement=enhancement,
         uncertainty=uncertainty,
-        sensitivity=day["sensitivity"].to_numpy().astype(float) if "sensitivity" in day else ones,
+        sensitivity=day["sensitivity"].to_numpy().astype(float)
+        if "sensitivity" in day
+        else np.ones(enhancement.shape),
         calibration=calibration,
         target=target,
     )
+    return replace(found, enhancement=found.corrected) if is_linear else found
 
 
 def _scatter(values: "np.ndarray[Any, np.dtype[np.float64]]") -> float:

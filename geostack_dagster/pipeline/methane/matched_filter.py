@@ -5,6 +5,7 @@ them; the geometry look-up table of each granule then tells which of its pixels 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,13 @@ from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.errors import IntegrityError
-from geostack_dagster.inference.enhancement import Calibration, Enhancement, retrieve_enhancement
+from geostack_dagster.inference.absorption import REFERENCE_AIR_MASS_FACTOR
+from geostack_dagster.inference.enhancement import (
+    Calibration,
+    Enhancement,
+    retrieve_enhancement,
+    vertical,
+)
 from geostack_dagster.inference.geolocation import orthorectify
 from geostack_dagster.inference.target import methane_target
 from geostack_dagster.pipeline.methane.absorber import absorber_of
@@ -78,7 +85,13 @@ def _retrieve(ask: Ask, granules: Sequence[StoredGranule]) -> Enhancement:
 
 def _filtered(ask: Ask, granule: Granule) -> Enhancement:
     target = methane_target(absorber_of(ask.methane), granule.wavelengths_nm, granule.fwhm_nm)
-    return retrieve_enhancement(granule.values, target, usable=granule.valid())
+    found = retrieve_enhancement(granule.values, target, usable=granule.valid())
+    sun, view = granule.sun_zenith_deg, granule.view_zenith_deg
+    if sun is None or view is None:
+        told = "not told: the target's own was assumed"
+        return replace(found, facts={**found.facts, "air_mass_factor": told})
+    factor = sum(1 / np.cos(np.radians(angle.astype(np.float64))) for angle in (sun, view))
+    return vertical(found, np.asarray(factor), reference=REFERENCE_AIR_MASS_FACTOR)
 
 
 def _table_on(
