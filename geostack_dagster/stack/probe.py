@@ -25,10 +25,12 @@ from geostack_dagster.stack.process_api.proof import sight
 from geostack_dagster.stack.projection import same_crs
 from geostack_dagster.stack.reader import loop
 from geostack_dagster.stack.reader.byte_file import ByteFile, RemoteBlocks
+from geostack_dagster.stack.reader.ranges import KIB
 from geostack_dagster.stack.reader.source import ByteSource, TransportName
 from geostack_dagster.stack.recipe import Recipe, Source
 
 _SHIFT_PX = 0.01
+_HEADER_BYTES = 64 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ def _rendered(recipe: Recipe, signer: Signer) -> ProbeReport:
 
 
 def _header(source: Source, remote: ByteSource) -> Header:
-    blocks = RemoteBlocks(remote, source.href)
+    blocks = RemoteBlocks(remote, source.href, block_bytes=_HEADER_BYTES)
 
     def only_this(path: str, *_: Any, **__: Any) -> ByteFile:
         if path != source.href:

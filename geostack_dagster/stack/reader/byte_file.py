@@ -22,11 +22,16 @@ class RemoteBlocks:
     """Blocks of one object, the latest of them kept; `ByteFile`s share them.
 
     `failure` holds the error that made a read return nothing: callbacks from C cannot raise.
+
+    Args:
+        source: Where bytes come from.
+        href: The object.
+        block_bytes: What is fetched at least; little where only a header is wanted.
     """
 
-    def __init__(self, source: ByteSource, href: Href) -> None:
-        self._source, self._href = source, href
-        opening = wait(source.opening(href, _BLOCK))
+    def __init__(self, source: ByteSource, href: Href, *, block_bytes: int = _BLOCK) -> None:
+        self._source, self._href, self._block = source, href, block_bytes
+        opening = wait(source.opening(href, block_bytes))
         if opening.size is None:
             raise AssetError(f"the server does not say how long {href} is; download it instead")
         self.size = opening.size
@@ -36,7 +41,7 @@ class RemoteBlocks:
 
     def span(self, start: int, stop: int) -> bytes:
         """These bytes, or none of them after a failure."""
-        first, last = start // _BLOCK, (stop - 1) // _BLOCK
+        first, last = start // self._block, (stop - 1) // self._block
         try:
             self._fetch([n for n in range(first, last + 1) if n not in self._blocks])
         except GeostackError as error:
@@ -47,13 +52,13 @@ class RemoteBlocks:
             self._blocks.move_to_end(number)
         while len(self._blocks) > max(_KEPT_BLOCKS, last - first + 1):
             self._blocks.popitem(last=False)
-        return joined[start - first * _BLOCK : stop - first * _BLOCK]
+        return joined[start - first * self._block : stop - first * self._block]
 
     def _fetch(self, numbers: list[int]) -> None:
         if not numbers:
             return
-        starts = [number * _BLOCK for number in numbers]
-        stops = [min(start + _BLOCK, self.size) for start in starts]
+        starts = [number * self._block for number in numbers]
+        stops = [min(start + self._block, self.size) for start in starts]
         found = wait(self._source.ranges(self._href, starts, stops, etag=self.etag))
         self._blocks.update(zip(numbers, found, strict=True))
 
