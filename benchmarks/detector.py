@@ -163,10 +163,13 @@ def main() -> None:
     ]
     cases = []
     for seed in range(own.seeds):
+        used = time.process_time()
         trained = fit(samples, Training(steps=60 if quick else 500, seed=seed))
+        used = time.process_time() - used
         detector = calibrated(trained.detector, checks)
         finders.append(Learned(detector=detector, name=f"U-Net, seed {seed}"))
-        cases.append(Case(case=f"{trained.training.steps} steps", ours=trained.seconds))
+        note = f"{used:.0f} s of processor time"
+        cases.append(Case(case=f"{trained.training.steps} steps", ours=trained.seconds, note=note))
         print(
             f"loss {trained.losses[:10].mean():.3f} -> {trained.losses[-10:].mean():.3f}; "
             f"threshold {detector.threshold:.2f}, {detector.platt}"

@@ -5,7 +5,7 @@ them are compared on the same scenes by drawing sites, not pixels, with replacem
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -147,7 +147,6 @@ class Bootstrap:
 
     draws: int = 2000
     seed: int = 0
-    matching: Matching = field(default_factory=Matching)
 
 
 def evaluate(

@@ -155,7 +155,12 @@ class Registry:
             content = storage.read_bytes(self._url("collection.json"))
         except FileNotFoundError:
             return _empty(self.name), None
-        document = json.loads(content)
+        try:
+            document = json.loads(content)
+        except ValueError as error:
+            raise IntegrityError(
+                f"{self._url('collection.json')} is not JSON; restore it: it names every model"
+            ) from error
         if document.get("id") != self.name:
             raise ConfigurationError(
                 f"{self.root} holds models of {document.get('id')}, not of {self.name}"

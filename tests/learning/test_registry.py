@@ -260,6 +260,14 @@ def test_a_signed_href_is_never_published(local):
     assert local.models == ()
 
 
+def test_a_spoiled_collection_is_not_taken_for_an_empty_one(local):
+    local.add(card(), NOW)
+    url = f"{local.root}/collection.json"
+    storage.write_bytes(url, storage.read_bytes(url)[:-40])
+    with pytest.raises(IntegrityError, match="names every model"):
+        local.add(card(seed=1), NOW)
+
+
 def test_families_do_not_mix(local):
     local.add(card(), NOW)
     with pytest.raises(ConfigurationError, match="does not belong"):
