@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from geostack_dagster.cli.terminal import console
 if TYPE_CHECKING:
     import dagster as dg
 
+    from geostack_dagster.sandbox import Sandbox
+
 PIPELINES = (
     "planetary_computer_s2",
     "earth_search_s2",
@@ -32,6 +35,7 @@ PIPELINES = (
 DATES = ("2024-06-03", "2024-06-13", "2024-06-23", "2024-07-03")
 LIVE_PIPELINES = ("earth_search_s2",)
 LIVE_DATES = tuple(f"2024-06-{day:02}" for day in range(1, 11))
+_IS_SECRET = re.compile("SECRET|PASSWORD|TOKEN|KEY")
 _INFERENCE = ("indices", "plumes")
 """Outputs, of which a pipeline's first is called `inference` in the summary."""
 
@@ -65,19 +69,44 @@ class Chain:
         keys = [key for key in graph.toposorted_asset_keys if key.path[0] == pipeline]
         return [key.path[1] for key in keys]
 
-    def materialize(self, pipeline: str, day: str, aois: Sequence[str]) -> bool:
-        """One run of all assets for a date over all AOIs; whether it succeeded."""
+    def materialize(
+        self, pipeline: str, day: str, aois: Sequence[str], *, stages: Sequence[str] = ()
+    ) -> bool:
+        """One run of all assets, or some, for a date over AOIs; whether it succeeded."""
         import dagster as dg
 
         from geostack_dagster.components.partitions import range_tags
 
-        keys = [dg.AssetKey([pipeline, noun]) for noun in self.stages(pipeline)]
+        keys = [dg.AssetKey([pipeline, noun]) for noun in stages or self.stages(pipeline)]
+        return self._run(keys, tags=range_tags([day], aois))
+
+    def execute(self, request: "dg.RunRequest") -> bool:
+        """Run what a sensor asked for; whether it succeeded."""
+        return self._run(
+            list(request.asset_selection or ()),
+            partition_key=request.partition_key,
+            tags=dict(request.tags),
+        )
+
+    def tick(self, sensor: str) -> "Sequence[dg.RunRequest]":
+        """What a sensor asks for now."""
+        import dagster as dg
+
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(
+            instance_ref=self.instance.get_ref(),
+            repository_def=repository,
+            resources=repository.get_top_level_resources(),
+        )
+        return repository.get_sensor_def(sensor).evaluate_tick(context).run_requests or ()
+
+    def _run(self, keys: "Sequence[dg.AssetKey]", **asked: Any) -> bool:
         result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
             asset_selection=keys,
-            tags=range_tags([day], aois),
             run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             raise_on_error=False,
+            **asked,
         )
         return result.success
 
@@ -103,7 +132,36 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
 
             scores = scores_of(PIPELINES, DATES, aois)
             scores |= methane_scores(PIPELINES, DATES, aois)
-        return _finish(out, chain, len(DATES) * len(aois), ran=ran, scores=scores)
+        summary = _summary(chain, len(DATES) * len(aois), ran=ran, scores=scores)
+        with console.status("a day in the life ..."):
+            summary["day"] = _day(chain, sandbox)
+        with console.status("looking for secrets on disk ..."):
+            summary["leaks"] = _leaks(out, sandbox)
+        summary["ok"] &= all(row["ok"] for row in summary["day"]) and not summary["leaks"]
+        return _finish(out, summary)
+
+
+def _day(chain: Chain, sandbox: "Sandbox") -> list[dict[str, Any]]:
+    from geostack_dagster.cli.day import Life
+
+    life = Life(
+        pipeline="earth_search_s2",
+        archive="earth_search",
+        control=sandbox.control,
+        materialize=chain.materialize,
+        tick=chain.tick,
+        execute=chain.execute,
+    )
+    return life.play()
+
+
+def _leaks(out: Path, sandbox: "Sandbox") -> list[str]:
+    """Files below `out` that hold a signature, a token or a secret of the sandbox's account."""
+    from geostack_dagster.auth.redaction import scan
+
+    names = {name for name in sandbox.account if _IS_SECRET.search(name)}
+    found = scan([out], secrets=[sandbox.account[name] for name in names])
+    return sorted({str(leak.path.relative_to(out)) for leak in found})
 
 
 def _write_wind(surroundings: Surroundings) -> None:
@@ -138,7 +196,8 @@ def run_live(out: Path) -> dict[str, Any]:
         chain = stack.enter_context(_chain())
         aois = chain.register_aois()
         ran = _backfill(chain, LIVE_PIPELINES, LIVE_DATES, aois)
-        return _finish(out, chain, len(LIVE_DATES) * len(aois), ran=ran, scores={})
+        summary = _summary(chain, len(LIVE_DATES) * len(aois), ran=ran, scores={})
+        return _finish(out, summary)
 
 
 def _storage() -> Any:
@@ -175,29 +234,28 @@ def _backfill(
     return failed
 
 
-def _finish(
-    out: Path,
-    chain: Chain,
-    asked: int,
-    *,
-    ran: dict[str, list[str]],
-    scores: dict[str, Any],
+def _summary(
+    chain: Chain, asked: int, *, ran: dict[str, list[str]], scores: dict[str, Any]
 ) -> dict[str, Any]:
-    """Gather what the events say, print it, write the summary and the quicklooks.
+    """What the events say.
 
     `asked` is the number of partitions that every stage of every pipeline was to materialize.
     """
     pipelines = {name: _stages(chain, name, asked) for name in ran}
     stages = [stage for pipeline in pipelines.values() for stage in pipeline.values()]
-    quicklooks = _quicklooks(out)
-    summary = {
-        "ok": bool(quicklooks)
-        and not any(ran.values())
+    return {
+        "ok": not any(ran.values())
         and all(stage["status"] == "ok" for stage in stages)
         and all(score["ok"] for score in scores.values()),
         "pipelines": pipelines,
         "scores": scores,
     }
+
+
+def _finish(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Gather the quicklooks, write the summary and print it."""
+    quicklooks = _quicklooks(out)
+    summary["ok"] = bool(summary["ok"] and quicklooks)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     _print(summary, quicklooks, out)
     return summary
@@ -272,6 +330,10 @@ def _print(summary: dict[str, Any], quicklooks: Sequence[Path], out: Path) -> No
     ]
     if scores:
         console.print(records("scores against the truth", scores))
+    if "day" in summary:
+        day = [{**row, "asked_for": "; ".join(row["asked_for"]) or "-"} for row in summary["day"]]
+        console.print(records("a day in the life of earth_search_s2", day))
+        console.print(f"secrets and signed URLs on disk: {len(summary['leaks'])}")
     console.print(f"{len(quicklooks)} quicklooks in {out / 'quicklooks'}")
     console.print(f"summary in {out / 'summary.json'}: ok = {summary['ok']}")
 

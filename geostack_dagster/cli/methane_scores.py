@@ -15,6 +15,7 @@ from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import NoDataError
 from geostack_dagster.inference.plumes import State
 from geostack_dagster.inference.quantify import KG_M2_PER_PPM_M
 from geostack_dagster.pipeline.enhancement import GROUP
@@ -92,7 +93,10 @@ def _cases(pipeline: str, dates: Sequence[str], aois: Sequence[str]) -> Iterator
         if source.name not in aois:
             continue
         store = open_store(workspace.layout.cube(pipeline, source.name))
-        grid = store.schema(GROUP).grid
+        try:
+            grid = store.schema(GROUP).grid
+        except NoDataError:  # a pipeline that failed has nothing to score
+            continue
         filled = {slot.day for slot in store.slots(GROUP) if slot.item_count}
         for day in filled.intersection(map(date.fromisoformat, dates)):
             maps = store.open(GROUP).sel(time=np.datetime64(day))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geostack_dagster.cli.catalog import spec_of
 from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.grid import Grid
+from geostack_dagster.errors import NoDataError
 from geostack_dagster.inference.indices import bands_needed, compute
 from geostack_dagster.pipeline.indices import GROUP
 from geostack_dagster.pipeline.workspace import Workspace
@@ -56,7 +57,10 @@ def _collect(
     errors: dict[str, list[NDArray[np.float64]]], url: str, dates: Sequence[str], world: World
 ) -> None:
     store = open_store(url)
-    grid = store.schema(GROUP).grid
+    try:
+        grid = store.schema(GROUP).grid
+    except NoDataError:  # a pipeline that failed has nothing to score
+        return
     filled = {slot.day: slot for slot in store.slots(GROUP) if slot.item_count}
     cube = store.open(GROUP)
     for key in dates:
