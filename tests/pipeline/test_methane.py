@@ -1,0 +1,178 @@
+"""Methane through the stages over the twins: mass and rates near the truth, work done once."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+
+from geostack_dagster.auth.redaction import scan
+from geostack_dagster.cube.store import open_store
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.reconcile import find_stale
+from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec, WindSpec
+from geostack_dagster.pipeline.stages import module_of
+from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.providers import provider_named
+from geostack_dagster.sandbox import AOIS
+from geostack_dagster.sandbox.plumes import SOURCES
+from geostack_dagster.sandbox.winds import wind_table
+from geostack_dagster.sandbox.world import World
+
+DAY = "2024-06-13"
+AREA = "rio_cuarto"
+SOURCE = next(source for source in SOURCES if source.name == AREA)
+TRUE_KG_H = 1000 * SOURCE.rate_t_h(date.fromisoformat(DAY))
+SWATH = {
+    "provider": provider_named("earthaccess"),
+    "collection": "EMITL1BRAD_001",
+    "wavelengths_nm": ((2110.0, 2500.0),),
+    "methane": MethaneSpec(
+        method=MethaneMethod.MATCHED_FILTER, wind=WindSpec(table="wind.csv", sigma_m_s=0.5)
+    ),
+}
+GIVEN = {
+    "provider": provider_named("lpcloud"),
+    "collection": "EMITL2BCH4ENH_002",
+    "bands": ("enhancement", "uncertainty", "sensitivity"),
+    "methane": MethaneSpec(
+        method=MethaneMethod.ARCHIVE, wind=WindSpec(table="wind.csv", sigma_m_s=0.5)
+    ),
+}
+RELATIVE = {
+    "provider": provider_named("enmap"),
+    "collection": "ENMAP_HSI_L2A",
+    "bands": ("red", "nir"),
+    "wavelengths_nm": ((2250.0, 2400.0),),
+    "methane": MethaneSpec(method=MethaneMethod.RELATIVE),
+    "resolution": 30.0,
+    "margin_m": 600.0,
+}
+
+
+def spec_of(name: str, facts: dict[str, object]) -> PipelineSpec:
+    usual = {
+        "name": name,
+        "bands": (),
+        "start": date(2024, 6, 1),
+        "resolution": 60.0,
+        "margin_m": 3000.0,
+        "chunk": 128,
+    }
+    return PipelineSpec(**(usual | facts))
+
+
+@pytest.fixture
+def workspace(tmp_path, in_sandbox) -> Workspace:
+    found = Workspace(str(tmp_path / "storage"))
+    found.pin(AOI.from_file(AOIS / f"{AREA}.geojson"))
+    Path(found.root, "wind.csv").write_text(wind_table([date.fromisoformat(DAY)]))
+    return found
+
+
+def run(spec: PipelineSpec, workspace: Workspace, *stages: str) -> dict[str, StageReport]:
+    partition = Partition(spec.name, AREA, DAY, spec.cadence)
+    return {
+        stage: module_of(spec, stage).run(spec, partition, workspace)
+        for stage in stages or spec.stages
+    }
+
+
+def plumes(spec: PipelineSpec, workspace: Workspace) -> geopandas.GeoDataFrame:
+    partition = Partition(spec.name, AREA, DAY, spec.cadence)
+    (file,) = Path(workspace.layout.published(partition, "plumes")).glob("*.parquet")
+    return geopandas.read_parquet(file)
+
+
+@pytest.mark.parametrize("facts", [SWATH, GIVEN], ids=["matched_filter", "archive"])
+def test_a_known_emission_is_found_and_weighed(workspace, facts):
+    spec = spec_of("methane", facts)
+
+    reports = run(spec, workspace)
+
+    assert {one.outcome.value for one in reports.values()} == {"written"}
+    table = plumes(spec, workspace)
+    sure = table[table["state"] == "PLUME"]
+    assert len(sure) == 1
+    (row,) = sure.to_dict("records")
+    assert row["rate_95_low_kg_h"] < TRUE_KG_H < row["rate_95_high_kg_h"]
+    assert row["rate_kg_h"] == pytest.approx(TRUE_KG_H, rel=0.3)
+    assert row["wind_m_s"] == pytest.approx(SOURCE.wind(date.fromisoformat(DAY))[0], abs=0.01)
+    assert not np.isnan(row["wind_from_deg"])
+
+    store = open_store(workspace.layout.cube(spec.name, AREA))
+    grid = store.schema("enhancement").grid
+    found = store.open("enhancement").sel(time=DAY)["enhancement"].to_numpy()
+    truth = World().methane(grid, datetime.combine(date.fromisoformat(DAY), time(12), tzinfo=UTC))
+    both = np.isfinite(found) & (truth > 100)
+    background = np.median(found[np.isfinite(found) & (truth < 1)])
+    assert (found[both] - background).sum() / truth[both].sum() == pytest.approx(1, abs=0.25)
+    assert scan([Path(workspace.root)]) == []
+
+
+def test_the_second_time_nothing_is_done_and_another_wind_redoes_the_plumes_alone(workspace):
+    spec = spec_of("methane", SWATH)
+    partition = Partition(spec.name, AREA, DAY, spec.cadence)
+    run(spec, workspace)
+    again = run(spec, workspace)
+    assert {one.outcome.value for one in again.values()} == {"unchanged"}
+    assert list(find_stale(spec, workspace, [partition])) == []
+
+    wind = Path(workspace.root, "wind.csv")
+    wind.write_text(wind.read_text().replace(",2024-06-13T00:", ",2024-06-13T01:"))
+
+    (stale,) = find_stale(spec, workspace, [partition])
+    assert stale.stage == "plumes"
+    outcomes = {stage: one.outcome.value for stage, one in run(spec, workspace).items()}
+    assert {stage for stage, outcome in outcomes.items() if outcome == "written"} == {"plumes"}
+
+
+def test_what_is_only_relative_gets_no_rate(workspace):
+    spec = spec_of("relative", RELATIVE)
+
+    report = run(spec, workspace)["plumes"]
+
+    table = plumes(spec, workspace)
+    assert len(table) > 0
+    assert table["rate_kg_h"].isna().all()
+    assert table["not_quantified"].str.contains("relative").all()
+    assert "rate_kg_h" not in {k for k, v in report.facts.items() if v is not None}
+
+
+def test_a_published_scene_says_what_it_was_made_from(workspace):
+    spec = spec_of("methane", SWATH)
+    run(spec, workspace)
+    partition = Partition(spec.name, AREA, DAY, spec.cadence)
+    for product in ("enhancement", "plumes"):
+        folder = Path(workspace.layout.published(partition, product))
+        (file,) = [path for path in folder.glob("*.json") if path.stem.startswith("methane")]
+        item = json.loads(file.read_text())
+        assert item["properties"]["geostack:calibration"] == "absolute"
+        assert len(item["properties"]["geostack:target"]) == 20
+        assert item["properties"]["geostack:sources"]
+        for asset in item["assets"].values():
+            assert (folder / asset["href"]).is_file()
+    outlines = json.loads(next(folder.glob("*.geojson")).read_text())
+    assert outlines["type"] == "FeatureCollection"
+
+
+def test_wind_that_is_missing_is_told_with_the_remedy(workspace):
+    spec = spec_of("methane", GIVEN)
+    Path(workspace.root, "wind.csv").write_text("longitude,latitude,time,u10,v10\n")
+    with pytest.raises(ConfigurationError, match="add a row"):
+        run(spec, workspace)
+    Path(workspace.root, "wind.csv").write_text("longitude,latitude\n1,2\n")
+    with pytest.raises(ConfigurationError, match="line 2"):
+        run(spec, workspace, "plumes")
+    Path(workspace.root, "wind.csv").unlink()
+    with pytest.raises(ConfigurationError, match=r"no wind table at .*wind\.csv"):
+        run(spec, workspace, "plumes")
+    assert isinstance(spec.methane, MethaneSpec)
+    calm = replace(spec, methane=replace(spec.methane, wind=WindSpec(speed_m_s=3.0)))
+    assert run(calm, workspace, "plumes")["plumes"].outcome.value == "written"
