@@ -197,6 +197,7 @@ def test_our_own_script_does_the_same_in_node():
     setup, tiles_kept, user_data, found = json.loads(output)
     assert np.array_equal(np.array(found).T, ours)
     assert tiles_kept == kept["tiles"] == [tiles[0], tiles[2]]
-    assert user_data == script.user_data(kept) == {"paths": [tile["dataPath"] for tile in tiles]}
+    paths = [tile["dataPath"] for tile in kept["tiles"]]
+    assert user_data == script.user_data(kept) == {"paths": paths}
     assert setup["mosaicking"] == script.setup.mosaicking == "TILE"
     assert setup["input"][0]["bands"] == list(script.setup.units)

@@ -16,10 +16,10 @@ from geostack_dagster.domain.hrefs import Href, locate
 _SCRIPT = """//VERSION=3
 var SCENES = {scenes};
 var places = {{}};
-var seen = [];
 
 function place(tile) {{
   var path = tile.dataPath;
+  if (typeof path !== "string") {{ return 0; }}
   if (places[path] === undefined) {{
     var end = path;
     while (end.endsWith("/")) {{ end = end.slice(0, -1); }}
@@ -40,9 +40,8 @@ function setup() {{
 }}
 
 function preProcessScenes(collections) {{
-  seen = collections.scenes.tiles.map(function (tile) {{ return tile.dataPath; }});
   collections.scenes.tiles = collections.scenes.tiles.filter(function (tile) {{
-    return place(tile) > 0;
+    return typeof tile.dataPath !== "string" || place(tile) > 0;
   }});
   return collections;
 }}
@@ -62,13 +61,17 @@ function evaluatePixel(samples, scenes) {{
 }}
 
 function updateOutputMetadata(scenes, inputMetadata, outputMetadata) {{
-  outputMetadata.userData = {{paths: seen}};
+  outputMetadata.userData = {{
+    paths: scenes.tiles.map(function (tile) {{ return tile.dataPath; }})
+  }};
 }}
 """
 
 
 def evalscript(bands: Sequence[str], scenes: Sequence[Href]) -> str:
     """Script whose output is each band in DN, and last the number of the scene: 1 on, 0 for none.
+
+    Its `userdata` are the paths of the scenes that it saw.
 
     Args:
         bands: Names at the service.

@@ -1,7 +1,9 @@
 """Proof that the Process API takes the credential and sees the scenes that its catalogue listed."""
 
+import io
 import json
 import math
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -44,7 +46,7 @@ def sight(recipe: Recipe, signer: Signer) -> Sight:
     paths = [
         path
         for inquiry in _inquiries(recipe)
-        for path in service.post(inquiry.inquiry(), "application/json", _paths)
+        for path in service.post(inquiry.inquiry(), "application/x-tar", _paths)
     ]
     missing = [
         item.id
@@ -59,14 +61,19 @@ def sight(recipe: Recipe, signer: Signer) -> Sight:
 
 
 def _inquiries(recipe: Recipe) -> Iterator[Rendering]:
-    """Over the whole grid and all days, but rendering one band of one scene, coarsely."""
+    """Over the whole grid and all days at once, but only one band, coarsely."""
     for collection in recipe.collections:
-        items = [item for item in recipe.items if item.collection == collection]
+        items = tuple(item for item in recipe.items if item.collection == collection)
         if items:
-            first = replace(recipe, items=(items[0],))
-            asked = next(renderings(first, items[0].day, coarse(recipe.grid)))
+            only = replace(recipe, items=items)
+            asked = next(renderings(only, items[0].day, coarse(recipe.grid)))
             times = [item.acquired for item in items]
-            yield replace(asked, bands=asked.bands[:1], acquired=(min(times), max(times)))
+            yield replace(
+                asked,
+                bands=asked.bands[:1],
+                scenes=tuple(dict.fromkeys(scene_of(item) for item in items)),
+                acquired=(min(times), max(times)),
+            )
 
 
 def coarse(grid: Grid) -> Grid:
@@ -84,8 +91,10 @@ def coarse(grid: Grid) -> Grid:
 
 def _paths(data: bytes) -> list[str]:
     try:
-        found = json.loads(data)["paths"]
-    except (ValueError, KeyError, TypeError):
+        with tarfile.open(fileobj=io.BytesIO(data)) as parts:
+            said = parts.extractfile("userdata.json")
+            found = json.loads(said.read())["paths"] if said is not None else None
+    except (tarfile.TarError, ValueError, KeyError, TypeError):
         found = None
     if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
         raise AssetError("the service did not answer with the places of its scenes")

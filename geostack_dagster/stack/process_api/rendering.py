@@ -4,7 +4,7 @@ Source: Sentinel Hub, Process API reference and the definition of processing uni
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -51,17 +51,17 @@ class Rendering:
         Raises:
             ConfigurationError: If the grid's CRS has no EPSG code.
         """
-        return self._asking("default", "image/tiff")
+        return self._asking({"default": "image/tiff"})
 
     def inquiry(self) -> dict[str, Any]:
-        """The request as JSON for the places of all scenes that the service sees here.
+        """The request as JSON for pixels and the places of the scenes that they are of.
 
-        The answer is `{"paths": [...]}`.
+        The answer is a tar with `default.tif` and `userdata.json`, `{"paths": [...]}`.
 
         Raises:
             ConfigurationError: As `body`.
         """
-        return self._asking("userdata", "application/json")
+        return self._asking({"default": "image/tiff", "userdata": "application/json"})
 
     def pieces(self, limit_px: int) -> "Iterator[tuple[slice, slice, Rendering]]":
         """Requests of at most so many rows and columns, with the part of the grid of each."""
@@ -82,7 +82,7 @@ class Rendering:
         area = max(self.grid.width * self.grid.height / _UNIT_PX, _LEAST_AREA)
         return max(area * len(self.bands) / _UNIT_BANDS, _LEAST_UNITS)
 
-    def _asking(self, output: str, media: str) -> dict[str, Any]:
+    def _asking(self, outputs: Mapping[str, str]) -> dict[str, Any]:
         first, last = self.acquired
         kernel = INTERPOLATIONS[self.resampling]
         return {
@@ -109,7 +109,10 @@ class Rendering:
             "output": {
                 "width": self.grid.width,
                 "height": self.grid.height,
-                "responses": [{"identifier": output, "format": {"type": media}}],
+                "responses": [
+                    {"identifier": name, "format": {"type": media}}
+                    for name, media in outputs.items()
+                ],
             },
             "evalscript": evalscript(self.bands, self.scenes),
         }

@@ -159,7 +159,8 @@ class ProcessService:
 
 
 def _judge(reply: Reply, media: str) -> Verdict:
-    if reply.status == 200 and reply.headers.get("content-type", "").startswith(media):
+    kind = media.rpartition("/")[2].removeprefix("x-")  # it answers x-tar with tar, or x-tar
+    if reply.status == 200 and kind in reply.headers.get("content-type", ""):
         return Verdict.GOOD
     if reply.status in _REFUSED or is_login_page(reply):
         return Verdict.RENEW
