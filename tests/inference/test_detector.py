@@ -56,7 +56,7 @@ def test_the_usual_network_has_the_stated_size_and_reach():
 
 @pytest.mark.parametrize("architecture", [Architecture(width=2, depth=1), SMALL])
 def test_results_depend_on_the_reach_and_no_farther(architecture):
-    network = jax.jit(lively(architecture).network)
+    network = jax.jit(lively(architecture).network.__call__)
     reach, cell = architecture.reach_px, architecture.align
     size, start = 96, 48
     rng = np.random.default_rng(1)
