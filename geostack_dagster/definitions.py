@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from geostack_dagster.resources.access import access_resources
+from geostack_dagster.resources.dask import DaskResource
 from geostack_dagster.resources.storage import Storage
 
 
@@ -18,6 +19,7 @@ def defs() -> dg.Definitions:
                 "storage": Storage(
                     root=dg.EnvVar("GEOSTACK_STORAGE"), aoi_folder=dg.EnvVar("GEOSTACK_AOIS")
                 ),
+                "dask": DaskResource.from_environment(),
                 **access_resources(),
             },
             # Steps share one process: parallelism is threads inside a step and runs beside runs.

@@ -95,12 +95,14 @@ def _asset(
         pool=spec.provider.slug,
         code_version=spec.code_version(noun),
         description=f"{stage.description}\n\n{spec.provider.description}",
-        required_resource_keys={"storage", *keys_of(spec.provider)},
+        required_resource_keys={"storage", "dask", *keys_of(spec.provider)},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         run = module_of(spec, noun).run
         storage: Storage = context.resources.storage
-        workspace = storage.workspace(settings_of(spec.provider, context.resources))
+        workspace = storage.workspace(
+            settings_of(spec.provider, context.resources), context.resources.dask.engine()
+        )
         reports: dict[str, StageReport] = {}
         errors: dict[str, GeostackError] = {}
         for key in context.partition_keys:

@@ -1,12 +1,15 @@
 """What a store of cubes needs from the technology below it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, Self
 
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.store import Expired
+
+type Chunks = Mapping[str, bytes | None]
+"""Bytes by key; None deletes."""
 
 type Settle = Callable[[Keys], bool]
 """Looks at the newest state and adds the bookkeeping; False abandons the commit.
@@ -32,12 +35,28 @@ class Note:
     text: str
 
 
+class Part(Protocol):
+    """Pixels that another process adds to a transaction; travels there empty and back full."""
+
+    def holding(self, chunks: Chunks) -> Self:
+        """A part that holds these chunks; they are stored when it returns."""
+        ...
+
+
 class Transaction(Protocol):
     """Changes that nobody sees before they are committed."""
 
     @property
     def keys(self) -> Keys:
         """Where pixels go, from any thread."""
+        ...
+
+    def part(self) -> Part:
+        """An empty part, for as many processes as like."""
+        ...
+
+    def merge(self, parts: Iterable[Part]) -> None:
+        """Take back the parts that others filled."""
         ...
 
     def commit(self, note: str, settle: Settle) -> Committed | None:

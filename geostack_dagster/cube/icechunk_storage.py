@@ -26,7 +26,7 @@ def icechunk_storage(location: Location, options: Mapping[str, Any]) -> icechunk
     Raises:
         ConfigurationError: If an option is unknown, or the Azure account is nowhere.
     """
-    _silence()
+    silence()
     bucket, prefix = location.bucket, location.path
     if location.local:
         return icechunk.local_filesystem_storage(prefix)
@@ -54,7 +54,7 @@ def _is_true(name: str) -> bool:
 
 
 @cache
-def _silence() -> None:
+def silence() -> None:
     """Drop two warnings: the file lock answers the first, and attempts to commit the second."""
     icechunk.set_logs_filter(
         "warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error"

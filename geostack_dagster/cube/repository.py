@@ -25,6 +25,7 @@ from geostack_dagster.cube.slots import Slot, SlotRecord, decoded, ledger_text
 from geostack_dagster.cube.store import Commit, Expired, HistoryEntry, WriteReport
 from geostack_dagster.cube.writing import Pixels, carry_out
 from geostack_dagster.domain.days import Window
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import ConfigurationError, NoDataError
 
 _SHORTEST_KEEP = timedelta(hours=1)
@@ -33,9 +34,9 @@ _SHORTEST_KEEP = timedelta(hours=1)
 class Repository:
     """Cubes in one backend."""
 
-    def __init__(self, backend: Backend, *, threads: int) -> None:
+    def __init__(self, backend: Backend, *, engine: Engine) -> None:
         self._backend = backend
-        self._threads = threads
+        self._engine = engine
 
     @override
     def __repr__(self) -> str:
@@ -88,7 +89,7 @@ class Repository:
         return carry_out(
             planned(schema, commit, marks, records, force=force),
             self._backend.begin(),
-            Pixels(data, order, self._threads),
+            Pixels(data, order, self._engine),
             transactional=self._backend.transactional,
         )
 

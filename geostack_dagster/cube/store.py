@@ -17,6 +17,7 @@ from geostack_dagster.cube.ledger import LedgerRow
 from geostack_dagster.cube.schema import CubeSchema
 from geostack_dagster.cube.slots import Slot, SlotRecord
 from geostack_dagster.domain.days import Window
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def open_store(
     *,
     kind: Kind = "icechunk",
     options: Mapping[str, Any] | None = None,
-    threads: int = 8,
+    engine: Engine | None = None,
 ) -> CubeStore:
     """Store of cubes below a path or a `file://`, `s3://`, `az://` or `gs://` URL.
 
@@ -219,14 +220,23 @@ def open_store(
         options: Instead of what the environment says (`geostack_dagster.storage` lists its
             variables): keyword arguments of `icechunk.s3_storage`, `azure_storage` and
             `gcs_storage`, or of `obstore.store.from_url`.
-        threads: Blocks computed and encoded at a time.
+        engine: Where lazy pixels are computed and encoded; None for threads. The workers of a
+            cluster write as well: they need the same storage at the same URL, and its credential
+            in their environment.
 
     Raises:
-        ConfigurationError: If the URL's scheme is unknown or an option is missing.
+        ConfigurationError: If the URL's scheme is unknown, an option is missing, or options were
+            given that would have to travel to a cluster.
     """
     from geostack_dagster.cube.repository import Repository
 
-    return Repository(backend_of(url, kind=kind, options=options), threads=threads)
+    engine = engine or Engine()
+    if engine.is_cluster and options:
+        raise ConfigurationError(
+            f"options of {url} may hold secrets and do not travel to a Dask cluster: set the "
+            "variables that geostack_dagster.storage lists, here and where its workers run"
+        )
+    return Repository(backend_of(url, kind=kind, options=options), engine=engine)
 
 
 def backend_of(

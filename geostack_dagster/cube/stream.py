@@ -12,19 +12,22 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched, islice, product
+from typing import Any
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.base import compute, is_dask_collection
+from dask.base import is_dask_collection
 
 from geostack_dagster.cube import encode
+from geostack_dagster.cube.backend import Chunks
 from geostack_dagster.cube.encode import Pixels
 from geostack_dagster.cube.schema import CubeSchema, Variable
+from geostack_dagster.engine import Engine
 
-type Chunks = Mapping[str, bytes | None]
-"""Bytes by key; None deletes."""
+type Write = Callable[[Variable, int, tuple[int, int], Pixels], Any]
+"""Does something with a block of a slot that begins at a corner, and says what."""
 
 _STRIP = 4  # chunks encoded by one task
 _BATCH = 8  # strips handed to the store at a time: a hand-over costs as much as encoding a chunk
@@ -51,11 +54,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the blocks of a slot go."""
+    """What the blocks of a slot become."""
 
     schema: CubeSchema
     slot: int
-    put: Callable[[Chunks], None]
     erase: bool = True
     """Delete chunks that hold nothing; needless in a slot that was empty."""
 
@@ -81,12 +83,6 @@ class Sink:
             valid=encode.valid(variable, stored),
         )
 
-    def write(self, variable: Variable, corner: tuple[int, int], block: Pixels) -> Tally:
-        """Store a block."""
-        chunks, tally = self.encode(variable, corner, block)
-        self.put(chunks)
-        return tally
-
 
 def chunk_key(schema: CubeSchema, variable: str, slot: int, row: int, column: int) -> str:
     """Key of one chunk in the store."""
@@ -94,73 +90,114 @@ def chunk_key(schema: CubeSchema, variable: str, slot: int, row: int, column: in
 
 
 def stream(
-    sinks: Mapping[int, Sink], data: xr.Dataset, order: Sequence[int], *, threads: int
+    sinks: Mapping[int, Sink],
+    data: xr.Dataset,
+    *,
+    order: Sequence[int],
+    put: Callable[[Chunks], None],
+    engine: Engine,
 ) -> dict[int, Tally]:
-    """Store the slots that have a sink; how much of each holds values.
+    """Store the slots that have a sink, from this process; how much of each holds values.
 
     Args:
-        sinks: Where each slot goes.
+        sinks: What becomes of each slot.
         data: The dataset; checked already.
         order: Slot of each step of its time axis.
-        threads: How many blocks are computed and encoded at a time.
+        put: Stores chunks; called from several threads.
+        engine: How many blocks are computed and encoded at a time.
     """
-    steps = [step for step, slot in enumerate(order) if slot in sinks]
-    tallies: dict[int, Tally] = {order[step]: Tally() for step in steps}
-    if not steps:
+    tallies = {slot: Tally() for slot in order if slot in sinks}
+    if not tallies:
         return tallies
-    produced = _computed if is_dask_collection(data) else _cut
-    for slot, tally in produced(sinks, data, [(step, order[step]) for step in steps], threads):
+    if is_dask_collection(data):
+
+        def write(variable: Variable, slot: int, corner: tuple[int, int], block: Pixels) -> Tally:
+            chunks, tally = sinks[slot].encode(variable, corner, block)
+            put(chunks)
+            return tally
+
+        done = computed(sinks, data, order=order, write=write, engine=engine)
+    else:
+        done = _cut(sinks, data, order, put=put, engine=engine)
+    for slot, tally in done:
         tallies[slot] += tally
     return tallies
 
 
-def _computed(
-    sinks: Mapping[int, Sink], data: xr.Dataset, steps: list[tuple[int, int]], threads: int
-) -> Iterator[tuple[int, Tally]]:
+def computed(
+    sinks: Mapping[int, Sink],
+    data: xr.Dataset,
+    *,
+    order: Sequence[int],
+    write: Write,
+    engine: Engine,
+) -> Iterator[tuple[int, Any]]:
+    """What `write` says of every block of the slots that have a sink, computed as one graph."""
+    steps = _steps(sinks, order)
     schema = next(iter(sinks.values())).schema
     slots = [slot for _, slot in steps]
     tasks = []
     for variable in schema.variables:
-        array = data[variable.name].isel(time=[step for step, _ in steps]).data
-        if not is_dask_collection(array):
-            array = da.from_array(array, name=False)
+        values = data[variable.name].isel(time=[step for step, _ in steps])
+        blocks = _of_whole_chunks(values, schema)
         tasks.append(
             da.map_blocks(
-                partial(_write_block, variable, slots, sinks),
-                array.rechunk((1, *schema.chunk)),
+                partial(_on_block, write, variable, slots, blocks.chunksize),
+                blocks,
                 # Named, because dask would otherwise hash the store and every pixel in memory.
                 name=f"cube-write-{uuid4().hex}",
                 chunks=(1, 1, 1),
                 meta=np.empty((0, 0, 0), dtype=object),
             )
         )
-    for result in compute(*tasks, scheduler="threads", num_workers=threads):
+    for result in engine.compute(tasks):
         for slot, found in zip(slots, result, strict=True):
-            yield slot, sum(found.flat, Tally())
+            yield from ((slot, one) for one in found.flat)
 
 
-def _write_block(
+def _steps(sinks: Mapping[int, Sink], order: Sequence[int]) -> list[tuple[int, int]]:
+    return [(step, slot) for step, slot in enumerate(order) if slot in sinks]
+
+
+def _of_whole_chunks(values: xr.DataArray, schema: CubeSchema) -> da.Array:
+    """Blocks of one slot that lie in rows and columns of equal size, made of whole chunks."""
+    array: da.Array = values.data
+    if not is_dask_collection(array):
+        array = da.from_array(array, name=False)
+    size = array.chunksize
+    whole = size[0] == 1 and all(
+        one % chunk == 0 or one == length
+        for one, chunk, length in zip(size[1:], schema.chunk, schema.grid.shape, strict=True)
+    )
+    regular = da.core.normalize_chunks(size, array.shape) == array.chunks
+    return array if whole and regular else array.rechunk((1, *schema.chunk))
+
+
+def _on_block(
+    write: Write,
     variable: Variable,
-    slots: list[int],
-    sinks: Mapping[int, Sink],
+    slots: Sequence[int],
+    size: Sequence[float],
     block: Pixels,
     block_id: tuple[int, int, int],
 ) -> Pixels:
-    slot = slots[block_id[0]]
-    schema = sinks[slot].schema
-    corner = block_id[1] * schema.chunk[0], block_id[2] * schema.chunk[1]
+    corner = block_id[1] * int(size[1]), block_id[2] * int(size[2])
     result = np.empty((1, 1, 1), dtype=object)
-    result[0, 0, 0] = sinks[slot].write(variable, corner, np.asarray(block[0]))
+    result[0, 0, 0] = write(variable, slots[block_id[0]], corner, np.asarray(block[0]))
     return result
 
 
 def _cut(
-    sinks: Mapping[int, Sink], data: xr.Dataset, steps: list[tuple[int, int]], threads: int
+    sinks: Mapping[int, Sink],
+    data: xr.Dataset,
+    order: Sequence[int],
+    *,
+    put: Callable[[Chunks], None],
+    engine: Engine,
 ) -> Iterator[tuple[int, Tally]]:
-    put = next(iter(sinks.values())).put
-    workers = min(threads, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        encoded = _ahead(pool, _blocks(sinks, data, steps), 2 * _BATCH)
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(min(engine.threads or cores, cores)) as pool:
+        encoded = _ahead(pool, _blocks(sinks, data, _steps(sinks, order)), 2 * _BATCH)
         for batch in batched(encoded, _BATCH):
             put({key: value for _, (chunks, _) in batch for key, value in chunks.items()})
             yield from ((slot, tally) for slot, (_, tally) in batch)

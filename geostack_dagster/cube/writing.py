@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import xarray as xr
+from dask.base import is_dask_collection
 
 from geostack_dagster.cube.backend import Committed, Transaction
 from geostack_dagster.cube.change import (
@@ -17,9 +18,11 @@ from geostack_dagster.cube.change import (
     read_marks,
     require_unchanged,
 )
+from geostack_dagster.cube.distributed import scatter
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.store import WriteReport
 from geostack_dagster.cube.stream import Sink, Tally, stream
+from geostack_dagster.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Pixels:
 
     data: xr.Dataset
     order: tuple[int, ...]
-    threads: int
+    engine: Engine
 
 
 def carry_out(
@@ -81,13 +84,15 @@ def _stored(
         slot: Sink(
             change.schema,
             slot,
-            transaction.keys.put,
             # An empty slot holds no chunks, unless a crash left some where nothing is atomic.
             erase=not transactional or bool(change.before[slot]["fingerprint"]),
         )
         for slot in change.records
     }
-    return stream(sinks, pixels.data, pixels.order, threads=pixels.threads)
+    data, order, engine = pixels.data, pixels.order, pixels.engine
+    if engine.is_cluster and is_dask_collection(data):
+        return scatter(sinks, data, order=order, transaction=transaction, engine=engine)
+    return stream(sinks, data, order=order, put=transaction.keys.put, engine=engine)
 
 
 def _settled(

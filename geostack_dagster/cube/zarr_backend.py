@@ -7,10 +7,11 @@ apart while they write pixels. There are no snapshots: no rollback, nothing to e
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, override
+from typing import Any, Self, override
 from uuid import uuid4
 
 import obstore
@@ -19,7 +20,7 @@ from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore
 
-from geostack_dagster.cube.backend import Committed, Note, Settle
+from geostack_dagster.cube.backend import Chunks, Committed, Note, Part, Settle
 from geostack_dagster.cube.failure import translated
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
@@ -104,6 +105,13 @@ class ZarrTransaction:
         self.keys = keys
         self._history = history
 
+    def part(self) -> "ZarrPart":
+        """The store by its address."""
+        return ZarrPart(self.keys.where)
+
+    def merge(self, parts: Iterable[Part]) -> None:
+        """Nothing to do: what others wrote is there."""
+
     def commit(self, note: str, settle: Settle) -> Committed | None:
         """Settle under the lock and keep the note."""
         with translated(self._location.path), self._location.locked():
@@ -112,6 +120,18 @@ class ZarrTransaction:
             name = f"{time.time_ns():020d}-{uuid4().hex[:8]}.json"
             self._history.put({name: note.encode()})
         return Committed(None, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrPart:
+    """A store, set up by the environment of the process that writes."""
+
+    url: str
+
+    def holding(self, chunks: Chunks) -> Self:
+        """Write the chunks; nothing has to be remembered."""
+        ZarrBackend(self.url, {}).begin().keys.put(chunks)
+        return self
 
 
 def _written_at(name: str) -> datetime:

@@ -10,6 +10,7 @@ from geostack_dagster.cube.store import Commit, CubeStore, WriteReport, open_sto
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.engine import Engine
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import read_recipe
@@ -87,9 +88,13 @@ def cube_store(spec: PipelineSpec, partition: Partition, workspace: Workspace) -
     return open_store(
         url,
         kind="zarr" if spec.store == "zarr" else "icechunk",
-        # Threads mostly wait for the archive: one for each request that it allows.
-        threads=spec.provider.limits.concurrent_reads,
+        engine=engine_of(spec, workspace),
     )
+
+
+def engine_of(spec: PipelineSpec, workspace: Workspace) -> Engine:
+    """Where pixels are read and encoded; threads mostly wait, one for each request allowed."""
+    return workspace.engine.limited(spec.provider.limits.concurrent_reads)
 
 
 def schema_of(spec: PipelineSpec, recipe: Recipe) -> CubeSchema:

@@ -11,6 +11,7 @@ from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid, choose_crs
 from geostack_dagster.domain.partition import Layout
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import ConfigurationError
 
 
@@ -34,6 +35,8 @@ class Workspace:
     root: str
     settings: Settings = field(default_factory=Settings)
     """Credentials given in code or by a Dagster resource, before the environment is looked at."""
+    engine: Engine = field(default_factory=Engine)
+    """Where cubes are computed: threads of this process, or a Dask cluster."""
 
     @property
     def layout(self) -> Layout:

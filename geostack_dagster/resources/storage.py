@@ -3,6 +3,7 @@
 import dagster as dg
 
 from geostack_dagster.auth.resolution import Settings
+from geostack_dagster.engine import Engine
 from geostack_dagster.pipeline.workspace import Workspace
 
 
@@ -18,6 +19,8 @@ class Storage(dg.ConfigurableResource["Storage"]):
     aoi_folder: str
     """Folder with one GeoJSON file for each AOI."""
 
-    def workspace(self, settings: Settings | None = None) -> Workspace:
-        """The domain object behind the resource, with credentials that other resources gave."""
-        return Workspace(self.root, settings or Settings())
+    def workspace(
+        self, settings: Settings | None = None, engine: Engine | None = None
+    ) -> Workspace:
+        """The domain object behind the resource, with what other resources gave."""
+        return Workspace(self.root, settings or Settings(), engine or Engine())

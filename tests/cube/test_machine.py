@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from geostack_dagster.cube.ledger import LedgerEntry
 from geostack_dagster.cube.schema import EXTENT
 from geostack_dagster.cube.store import CubeStore, Kind, open_store
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import ServiceError
 from tests.cube import scenes
 from tests.cube.scenes import SCHEMA, assert_holds, commit, day, window, write
@@ -61,7 +62,9 @@ class Cubes(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.store: CubeStore = open_store(str(self.folder / "cube"), kind=self.kind, threads=2)
+        self.store: CubeStore = open_store(
+            str(self.folder / "cube"), kind=self.kind, engine=Engine(threads=2)
+        )
         self.store.ensure(SCHEMA)
         self.model = Model()
         self.snapshots: dict[str, Model] = {}

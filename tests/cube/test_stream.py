@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from geostack_dagster.cube.stream import Sink, stream
+from geostack_dagster.cube.stream import Sink, Tally, stream
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import ServiceError
 from tests.cube import scenes
 
@@ -39,6 +40,18 @@ class Meter:
             self.stored |= chunks
 
 
+def store(
+    meter: Meter, data: xr.Dataset, slot: int, *, before: tuple[int, ...] = (), threads: int = 2
+) -> dict[int, Tally]:
+    return stream(
+        {slot: Sink(SCHEMA, slot)},
+        data,
+        order=[*before, slot],
+        put=meter.put,
+        engine=Engine(threads=threads),
+    )
+
+
 def lazy(meter: Meter, variables: int = 2) -> xr.Dataset:
     names = [variable.name for variable in SCHEMA.variables][:variables]
     arrays = {
@@ -59,7 +72,7 @@ def lazy(meter: Meter, variables: int = 2) -> xr.Dataset:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_few_blocks_are_in_memory_at_a_time(threads: int):
     meter = Meter()
-    tallies = stream({5: Sink(SCHEMA, 5, meter.put)}, lazy(meter), [5], threads=threads)
+    tallies = store(meter, lazy(meter), 5, threads=threads)
     assert meter.computed == len(meter.stored) == 2 * BLOCKS
     assert meter.most <= 2 * threads
     assert (tallies[5].chunks, tallies[5].valid) == (2 * BLOCKS, 2 * 1600)
@@ -70,7 +83,7 @@ def test_what_variables_share_is_computed_once():
     meter = Meter()
     mask = lazy(meter, 1).B04
     data = xr.Dataset({"B04": mask, "ndvi": (mask.dims, mask.data.astype("float32"))})
-    stream({0: Sink(SCHEMA, 0, meter.put)}, data, [0], threads=2)
+    store(meter, data, 0)
     assert meter.computed == BLOCKS
     assert len(meter.stored) == 2 * BLOCKS
 
@@ -78,7 +91,7 @@ def test_what_variables_share_is_computed_once():
 def test_days_without_a_sink_are_not_computed():
     meter = Meter()
     data = xr.concat([lazy(meter), lazy(meter)], "time")
-    tallies = stream({1: Sink(SCHEMA, 1, meter.put)}, data, [0, 1], threads=2)
+    tallies = store(meter, data, 1, before=(0,))
     assert list(tallies) == [1]
     assert meter.computed == 2 * BLOCKS
     assert all("/c/1/" in key for key in meter.stored)
@@ -91,12 +104,12 @@ def test_what_reading_raises_is_raised():
     data = lazy(Meter())
     data["B04"] = data.B04.dims, data.B04.data.map_blocks(fail, dtype="uint16", meta=np.empty(0))
     with pytest.raises(ServiceError, match="503"):
-        stream({0: Sink(SCHEMA, 0, lambda chunks: None)}, data, [0], threads=2)
+        store(Meter(), data, 0)
 
 
 def test_in_memory_and_lazy_data_give_the_same_bytes():
     lazily, at_once = Meter(), Meter()
     data = lazy(lazily)
-    stream({0: Sink(SCHEMA, 0, lazily.put)}, data, [0], threads=3)
-    stream({0: Sink(SCHEMA, 0, at_once.put)}, data.compute(), [0], threads=3)
+    store(lazily, data, 0, threads=3)
+    store(at_once, data.compute(), 0, threads=3)
     assert lazily.stored == at_once.stored

@@ -1,0 +1,150 @@
+"""Where lazy arrays are computed: threads of this process, or a Dask cluster by its address."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dask.base import compute
+
+from geostack_dagster.errors import ServiceError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_THREADS = 8
+_CONNECT_S = 30.0
+_LONELY_S = 120.0  # a cluster that scales, or a worker that restarts, may have none for a while
+_LOOK_S = 5.0
+
+_clients: dict[str, "Client"] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Threads of this process unless a scheduler is named.
+
+    A cluster's workers find their credentials in their own environment: none travels.
+    """
+
+    threads: int | None = None
+    """Blocks at a time, where threads compute; None for what suits the work."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, `tcp://host:8786`; None for threads."""
+    most: int | None = None
+    """Processes that may work at once, where an archive limits its readers; None for all."""
+
+    def limited(self, readers: int) -> "Engine":
+        """The engine for work on something that allows so many readers at once."""
+        return replace(self, threads=self.threads or readers, most=readers)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether other processes compute."""
+        return self.scheduler is not None
+
+    @property
+    def processes(self) -> int:
+        """Processes that compute.
+
+        Raises:
+            ServiceError: If the cluster does not answer.
+        """
+        return 1 if self.scheduler is None else len(self._chosen(_client(self.scheduler)))
+
+    def compute(self, collections: Sequence[Any]) -> list[Any]:
+        """Values of Dask collections; what a block raises is raised here.
+
+        Raises:
+            ServiceError: If the cluster does not answer, or loses its workers again and again.
+        """
+        if self.scheduler is None:
+            workers = self.threads or _THREADS
+            return list(compute(*collections, scheduler="threads", num_workers=workers))
+        client = _client(self.scheduler)
+        with _translated(self.scheduler):
+            # Others only if these are gone: they were not there when the work was shared out.
+            futures = client.compute(
+                list(collections), workers=self._chosen(client), allow_other_workers=True
+            )
+            try:
+                _await(client, futures)
+                return list(client.gather(futures))
+            finally:
+                client.cancel(futures)
+
+    def everywhere[T](self, ask: Callable[[], T]) -> list[T]:
+        """What a function says in each of the cluster's processes; nothing where threads compute.
+
+        Raises:
+            ServiceError: If the cluster does not answer.
+        """
+        if self.scheduler is None:
+            return []
+        with _translated(self.scheduler):
+            return list(_client(self.scheduler).run(ask).values())
+
+    def _chosen(self, client: "Client") -> list[str]:
+        return sorted(_workers(client))[: self.most]
+
+
+def _workers(client: "Client") -> list[str]:
+    return list(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _client(address: str) -> "Client":
+    """This process's connection to a cluster that has a worker; a new one if it broke."""
+    from distributed import Client
+
+    try:
+        client = _clients.get(address)
+        if client is None or client.status != "running":
+            client = _clients[address] = Client(address, set_as_default=False, timeout=_CONNECT_S)
+        client.wait_for_workers(1, timeout=_LONELY_S)
+    except (OSError, ValueError) as error:
+        raise ServiceError(
+            f"no Dask cluster with workers answers at {address} ({type(error).__name__}); start "
+            "it, or leave the scheduler out to compute in threads"
+        ) from error
+    return client
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    """What becomes of a cluster, as this package's errors; those of the work pass as they are."""
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise ServiceError(
+            f"workers of the Dask cluster at {address} died of this work again and again; they "
+            "may lack memory: look at their logs"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise ServiceError(f"the Dask cluster at {address} went away; try again later") from error
+
+
+def _await(client: "Client", futures: Sequence["Future[Any]"]) -> None:
+    """Return when all are done or one has failed.
+
+    Raises:
+        ServiceError: If there is nobody left to work.
+    """
+    from distributed import wait
+
+    pending, seen = set(futures), time.monotonic()
+    while pending:
+        try:
+            with client.as_current():
+                done, pending = wait(pending, timeout=_LOOK_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            if _workers(client):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _LONELY_S:
+                raise ServiceError("the Dask cluster lost all of its workers") from None
+        else:
+            if any(future.status == "error" for future in done):
+                return
