@@ -74,6 +74,7 @@ CDSE = Provider(
         "AOT and WVP state reflectance's scale and offset on items before 2025 or so",
         "B07_60m states the transform of another pixel size",
         "S3 keys expire on the date chosen when they were made",
+        "JPEG 2000 files of 2022 do not list the lengths of their tiles: a header read walks them",
         "the https alternate moved from zipper. to download. between 2024 and 2026",
     ),
 )

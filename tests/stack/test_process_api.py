@@ -2,12 +2,14 @@
 
 import pickle
 import time
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import dask
 import numpy as np
 import pytest
+from shapely.geometry import box, mapping
 
 from geostack_dagster.auth.broker import BROKER
 from geostack_dagster.catalog.snapshot import take_snapshot
@@ -292,6 +294,37 @@ def test_only_the_scenes_of_the_recipe_are_rendered(fresh, signer):
     assert not np.array_equal(found["old"], found["new"])
     first = recipes["both"].items[0].id
     assert np.array_equal(found["both"], found["old" if first == old["id"] else "new"])
+
+
+def test_neighbouring_scenes_of_a_day_are_one_layer(fresh, signer):
+    """Where both have data the one that was acquired first counts, as with files."""
+    (east,) = items_of(SENTINEL_HUB, days=(13, 14))
+    west = deepcopy(east)
+    west["id"] = west["id"].replace("T32TMT", "T32TLT")
+    west["assets"]["data"]["href"] = west["assets"]["data"]["href"].replace("T32TMT", "T32TLT")
+    stated = west["properties"]
+    stated["datetime"] = stated["datetime"].replace("T10:37", "T10:38")
+    stated["proj:bbox"] = [
+        value - 99_960 * (at % 2 == 0) for at, value in enumerate(stated["proj:bbox"])
+    ]
+    del stated["proj:geometry"]
+    west["geometry"] = mapping(box(6.2, 46.8, 7.9, 47.9))
+    grid = replace(GRID, left=399_000)  # its first 96 columns lie in the western tile alone
+    fresh.control.publish("sentinel_hub", [west])
+    try:
+        found = {
+            key: open_stack(make_recipe(SENTINEL_HUB, items, ask=ask(grid=grid)), signer=signer)
+            .B04[0]
+            .to_numpy()
+            for key, items in {"both": [west, east], "east": [east], "west": [west]}.items()
+        }
+    finally:
+        fresh.control.withdraw(west["id"])
+    assert (found["east"][:, :95] == 0).all()
+    assert (found["both"] != 0).all()
+    assert np.array_equal(found["both"][:, :95], found["west"][:, :95])
+    assert np.array_equal(found["both"][:, 97:], found["east"][:, 97:])
+    assert not np.array_equal(found["both"][:, 97:], found["west"][:, 97:])
 
 
 def test_pieces_and_whole_are_the_same(recipe, signer, monkeypatch):

@@ -6,6 +6,7 @@ one, so the latest of them are kept: chunks that are not aligned with tiles shar
 """
 
 import hashlib
+import os
 import struct
 import threading
 from collections import OrderedDict
@@ -33,6 +34,9 @@ class _Recent:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self.reset()
+
+    def reset(self) -> None:
         self._held: OrderedDict[bytes, Pixels] = OrderedDict()
         self._making: dict[bytes, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -59,6 +63,8 @@ class _Recent:
 
 
 _recent = _Recent(_KEPT_BYTES)
+# A lock that another thread held at the fork would never be released in the child.
+os.register_at_fork(after_in_child=_recent.reset)
 
 
 def decode_tile(data: Buffer, tables: bytes, *, reduction: int, shape: tuple[int, int]) -> Pixels:

@@ -54,9 +54,7 @@ def test_jpeg2000_that_is_placed_by_geotiff_keys_comes_from_rasterio(server, pix
     expected = np.zeros((100, 120), np.uint16)
     expected[:, :100] = values[50:150, 200:300]
     np.testing.assert_array_equal(batch.arrays[0], expected)
-    assert batch.fallbacks == {
-        server.href("image.jp2"): "JPEG 2000 with a place stated as GeoJP2"
-    }
+    assert batch.fallbacks == {server.href("image.jp2"): "JPEG 2000 with a place stated as GeoJP2"}
     assert all(seen.headers.get("range") for seen in server.seen)
 
 
