@@ -58,15 +58,18 @@ def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """One tick."""
-        known = _known_dates(context.instance, spec)
+        known = _known(context.instance, spec)
         if not known:
             return dg.SkipReason(f"no partition of {spec.name} was ever asked for")
-        swept = _next_dates(known, context.cursor, pace.sweep_dates)
+        dates = sorted({one.date for one in known})
+        swept = _next_dates(dates, context.cursor, pace.sweep_dates)
+        recent = _recent_dates(spec, pace.recent_days)
         settings = settings_of(spec.provider, context.resources)
         look = _Look(spec, context.resources.storage.workspace(settings), context.instance)
         try:
-            for dates in (swept, _recent_dates(spec, pace.recent_days)):
-                look.at(dates)
+            for aoi in context.instance.get_dynamic_partitions(AOIS.name or ""):
+                look.at([one for one in known if one.aoi == aoi and one.date in swept])
+                look.at([Partition(spec.name, aoi, key, spec.cadence) for key in recent])
         except GeostackError as error:
             return dg.SkipReason(f"could not look: {redact(str(error))}")
         for line in look.notes:
@@ -94,18 +97,18 @@ class _Look:
     notes: list[str] = field(default_factory=list)
     partitions: int = 0
 
-    def at(self, dates: Sequence[str]) -> None:
-        """Look at these dates over every AOI."""
+    def at(self, partitions: Sequence[Partition]) -> None:
+        """Look at partitions over one AOI, in the order of their dates."""
         from geostack_dagster.pipeline.reconcile import ask_again, find_stale
 
+        if not partitions:
+            return
         spec, workspace = self.spec, self.workspace
-        for aoi in self.instance.get_dynamic_partitions(AOIS.name or "") if dates else ():
-            partitions = [Partition(spec.name, aoi, key, spec.cadence) for key in dates]
-            window = Window(partitions[0].window.start, partitions[-1].window.end)
-            present = ask_again(spec, workspace, aoi, window)
-            self.partitions += len(partitions)
-            for stale in find_stale(spec, workspace, partitions, present):
-                self._found(stale.partition, stale.stage, stale.reason, stale.mark)
+        window = Window(partitions[0].window.start, partitions[-1].window.end)
+        present = ask_again(spec, workspace, partitions[0].aoi, window)
+        self.partitions += len(partitions)
+        for stale in find_stale(spec, workspace, partitions, present):
+            self._found(stale.partition, stale.stage, stale.reason, stale.mark)
 
     def _found(self, partition: Partition, stage: str, reason: str, mark: str) -> None:
         where = f"{partition.date} {partition.aoi}"
@@ -143,11 +146,10 @@ class _Look:
         return self.instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
 
 
-def _known_dates(instance: dg.DagsterInstance, spec: PipelineSpec) -> list[str]:
-    """Dates of which any AOI was ever asked for, in order."""
-    key = dg.AssetKey([spec.name, spec.stages[0]])
-    found = instance.get_materialized_partitions(key)
-    return sorted({partition_of(spec, one).date for one in found})
+def _known(instance: dg.DagsterInstance, spec: PipelineSpec) -> list[Partition]:
+    """Partitions that were ever asked for, in the order of their dates."""
+    found = instance.get_materialized_partitions(dg.AssetKey([spec.name, spec.stages[0]]))
+    return sorted((partition_of(spec, key) for key in found), key=lambda one: (one.date, one.aoi))
 
 
 def _next_dates(known: Sequence[str], after: str | None, count: int) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """The reconcile sensor: what its ticks ask for, what they say, and when they stop asking."""
 
+from functools import cache
+
 import dagster as dg
 import pytest
 
@@ -13,6 +15,17 @@ PIPELINE = "earth_search_s2"
 DAY = "2024-07-13"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """The code location, loaded before any instance: it would cling to one that is gone."""
+    code()
+
+
+@cache
+def code() -> dg.Definitions:
+    return defs()
+
+
 @pytest.fixture
 def instance(in_sandbox, tmp_path, monkeypatch):
     monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
@@ -24,7 +37,7 @@ def instance(in_sandbox, tmp_path, monkeypatch):
 
 
 def tick(instance, cursor: str | None = None) -> dg.SensorResult:
-    repository = defs().get_repository_def()
+    repository = code().get_repository_def()
     sensor = repository.get_sensor_def(f"{PIPELINE}_reconcile")
     context = dg.build_sensor_context(
         instance_ref=instance.get_ref(),  # as the daemon does: its AOIs are looked up by it
@@ -38,7 +51,7 @@ def tick(instance, cursor: str | None = None) -> dg.SensorResult:
 def run(instance, request: dg.RunRequest | None = None, *, nouns: tuple[str, ...] = ()) -> bool:
     selection = [dg.AssetKey([PIPELINE, noun]) for noun in nouns]
     result = (
-        defs()
+        code()
         .resolve_implicit_global_asset_job_def()
         .execute_in_process(
             instance=instance,
