@@ -358,7 +358,11 @@ def test_emit_is_explained_by_file_name_and_its_s3_copies_are_no_bands(shared_fi
     recorded = _recorded(shared_fixtures)
     document = next(d for n, d in recorded.items() if d.get("collection") == "EMITL2BCH4ENH_002")
     explanation = explain(document)
-    assert [found.name for found in explanation.bands] == ["enhancement", "uncertainty", "sensitivity"]
+    assert [found.name for found in explanation.bands] == [
+        "enhancement",
+        "uncertainty",
+        "sensitivity",
+    ]
     assert all(found.href.startswith("https://") for found in explanation.bands)
     assert {found.auth for found in explanation.bands} == {"earthdata"}
     assert sum(found.href.startswith("s3://") for found in explanation.files) >= 3
