@@ -33,10 +33,10 @@ class Engine:
     scheduler: str | None = None
     """Address of a Dask scheduler, `tcp://host:8786`; None for threads."""
     most: int | None = None
-    """Processes that may work at once, where an archive limits its readers; None for all."""
+    """Blocks that may be read at once, where an archive limits that; None for no limit."""
 
     def limited(self, readers: int) -> "Engine":
-        """The engine for work on something that allows so many readers at once."""
+        """The engine for an archive that allows so many reads at once."""
         return replace(self, threads=self.threads or readers, most=readers)
 
     @property
@@ -86,11 +86,21 @@ class Engine:
             return list(_client(self.scheduler).run(ask).values())
 
     def _chosen(self, client: "Client") -> list[str]:
-        return sorted(_workers(client))[: self.most]
+        """Workers that together have no more threads than reads are allowed; one at least."""
+        chosen: list[str] = []
+        threads = 0
+        for address, count in sorted(_workers(client).items()):
+            threads += count
+            if chosen and self.most is not None and threads > self.most:
+                break
+            chosen.append(address)
+        return chosen
 
 
-def _workers(client: "Client") -> list[str]:
-    return list(client.scheduler_info(n_workers=-1)["workers"])
+def _workers(client: "Client") -> dict[str, int]:
+    """Threads of each worker."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: int(facts["nthreads"]) for address, facts in workers.items()}
 
 
 def _client(address: str) -> "Client":

@@ -41,6 +41,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         signer_for(spec.provider, workspace.settings),
         transport=spec.transport,
         index=workspace.layout.tiles(partition),
+        engine=engine_of(spec, workspace),
     )
     if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)

@@ -7,6 +7,8 @@ the next one, for other bands, days or chunks, begins with the tiles.
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,11 +17,12 @@ import xarray as xr
 
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.hrefs import Href, basename
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import GeostackError
 from geostack_dagster.stack.header import completed
 from geostack_dagster.stack.load import open_stack
 from geostack_dagster.stack.loaders import loader_named, odc
-from geostack_dagster.stack.reader.driver import CogDriver
+from geostack_dagster.stack.reader.driver import CogDriver, DriverConfig, reader_named
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.loop import submit, wait
 from geostack_dagster.stack.reader.pixels import PixelReader
@@ -28,6 +31,43 @@ from geostack_dagster.stack.reader.tile_index import write_index
 from geostack_dagster.stack.recipe import Recipe
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What one process has learned on a visit, and what it cost."""
+
+    requests: int = 0
+    bytes: int = 0
+    headers: Mapping[Href, Header] = field(default_factory=dict)
+    """Those that had to be read from their files."""
+    fallbacks: Mapping[Href, str] = field(default_factory=dict)
+    """Files that rasterio read, and why."""
+
+    def __add__(self, other: "Learned") -> "Learned":
+        return Learned(
+            requests=self.requests + other.requests,
+            bytes=self.bytes + other.bytes,
+            headers={**self.headers, **other.headers},
+            fallbacks={**self.fallbacks, **other.fallbacks},
+        )
+
+
+def learned_here(key: str) -> Learned:
+    """What this process has learned on the visit whose driver has this key."""
+    reader = reader_named(key)
+    if reader is None:
+        return Learned()
+
+    async def learned() -> Learned:  # on the loop, where headers are added
+        return Learned(
+            requests=reader.source.traffic.requests,
+            bytes=reader.source.traffic.bytes,
+            headers=reader.cogs.learned(),
+            fallbacks=dict(reader.cogs.fallbacks),
+        )
+
+    return wait(learned())
 
 
 class Visit:
@@ -40,6 +80,7 @@ class Visit:
         signer: Opens its hrefs.
         transport: How bytes travel, `obstore` or `fsspec`; decides no pixel.
         index: URL of the tile index; None for none.
+        engine: Where the pixels will be computed; None for threads of this process.
     """
 
     def __init__(
@@ -49,10 +90,13 @@ class Visit:
         *,
         transport: TransportName = "obstore",
         index: str | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.recipe, self.signer = recipe, signer
         self._config = odc.config_for(recipe, signer, transport=transport, index=index)
+        self._engine = engine or Engine()
         self._reader: PixelReader | None = None
+        self._elsewhere = Learned()
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +108,7 @@ class Visit:
         trace: TracebackType | None,
     ) -> None:
         try:
+            self._gather()
             self._remember()
         except GeostackError as failure:  # a cache: the pixels matter, and the read's own failure
             _log.warning("headers will be read again next time: %s", failure)
@@ -79,20 +124,26 @@ class Visit:
         if loader_named(recipe.loader) is not odc.load or not recipe.items:
             return open_stack(recipe, signer=self.signer, chunks=chunks)
         self._reader = CogDriver(self._config).reader
-        submit(self._reader.cogs.prefetch(_hrefs(recipe)))
+        headers = submit(self._reader.cogs.prefetch(_hrefs(recipe)))
         recipe = completed(recipe, self.signer, reader=self._reader.cogs)
+        if self._engine.is_cluster:
+            headers.result()
+            self._remember()  # workers find them there
         return open_stack(recipe, signer=self.signer, loader=self._load, chunks=chunks)
 
     @property
     def facts(self) -> dict[str, int]:
-        """What reading cost so far: requests, bytes fetched, and headers among them."""
+        """What reading cost so far: requests, bytes fetched, and headers among them.
+
+        What other processes did is known once the visit is over.
+        """
         if self._reader is None:
             return {}
-        traffic = self._reader.source.traffic
+        learned = self._learned()
         return {
-            "requests": traffic.requests,
-            "bytes_fetched": traffic.bytes,
-            "headers_read": len(self._learned()),
+            "requests": learned.requests,
+            "bytes_fetched": learned.bytes,
+            "headers_read": len(learned.headers),
         }
 
     @property
@@ -100,7 +151,7 @@ class Visit:
         """Files that rasterio had to read, and why: one row for each reason."""
         if self._reader is None:
             return []
-        found = dict(self._reader.cogs.fallbacks)
+        found = dict(self._learned().fallbacks)
         first = {why: basename(href) for href, why in reversed(found.items())}
         counts = Counter(found.values())
         return [
@@ -110,20 +161,31 @@ class Visit:
     def _load(
         self, recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]
     ) -> dict[str, da.Array]:
-        driver = CogDriver(self._config, md_parser=odc.parser_for(recipe))
+        driver = CogDriver(self._shared_out(), md_parser=odc.parser_for(recipe))
         return odc.load_with(driver, recipe, chunks)
 
-    def _learned(self) -> dict[Href, Header]:
-        reader = self._reader
+    def _shared_out(self) -> DriverConfig:
+        """The configuration for each of the processes that read: a share of the connections."""
+        policy = self._config.policy
+        share = max(policy.in_flight // self._engine.processes, 1)
+        return replace(self._config, policy=replace(policy, in_flight=share))
 
-        async def learned() -> dict[Href, Header]:  # on the loop, where headers are added
-            return {} if reader is None else reader.cogs.learned()
+    def _learned(self) -> Learned:
+        return learned_here(self._config.key) + self._elsewhere
 
-        return wait(learned())
+    def _gather(self) -> None:
+        """Ask the processes of a cluster what they learned."""
+        if self._reader is not None:
+            found = self._engine.everywhere(partial(learned_here, self._config.key))
+            self._elsewhere = sum(found, Learned())
 
     def _remember(self) -> None:
-        if self._reader is not None and self._config.index is not None and self._learned():
-            write_index(self._reader.cogs.known_headers(), self._config.index)
+        reader, index = self._reader, self._config.index
+        if reader is None or index is None:
+            return
+        learned = self._learned().headers
+        if learned:
+            write_index({**reader.cogs.known_headers(), **learned}, index)
 
 
 def _hrefs(recipe: Recipe) -> list[Href]:

@@ -124,6 +124,12 @@ class CogDriver:
         return
 
 
+def reader_named(key: str) -> PixelReader | None:
+    """This process's reader of the drivers with this key; None if it has not read for them."""
+    with _readers_lock:
+        return _readers.get(key)
+
+
 @dataclass(frozen=True, slots=True)
 class CogSource:
     """Implements `odc.loader.types.RasterReader` for one source."""
