@@ -32,7 +32,7 @@ EARTHACCESS = Provider(
     quirks=(
         "asset keys of granules.stac are data, data1, ... in arbitrary order: found by file name",
         "granules.stac names https addresses only; UMM has the S3 ones as well",
-        "a granule is one contiguous piece of 2 to 3 GB, bands fastest: all bands of a column travel",
+        "a granule is one piece of 2 to 3 GB, bands fastest: all bands of a column travel",
         "zero hits come without a CMR-Search-After header",
     ),
 )
