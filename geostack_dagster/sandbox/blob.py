@@ -6,13 +6,14 @@ read-only signature.
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.bodies import (
     UnsatisfiableRangeError,
     send_object,
@@ -82,7 +83,7 @@ class BlobTwin:
             return "AuthenticationFailed", (
                 "Signature not valid in the specified time frame: "
                 f"Start [{_http(query['st'])}] - Expiry [{_http(query['se'])}] - "
-                f"Current [{format_datetime(datetime.now(UTC), usegmt=True)}]"
+                f"Current [{format_datetime(clock.now(), usegmt=True)}]"
             )
         if verdict is Verdict.MALFORMED:
             return "AuthenticationFailed", "Signature fields not well formed."
@@ -151,7 +152,7 @@ class BlobTwin:
     async def _error(self, request: Request, send: Send, code: str, detail: str = "") -> None:
         status, message = _MESSAGES[code]
         common = _common() | {"x-ms-error-code": code}
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        now = clock.now().isoformat().replace("+00:00", "Z")
         detail = (
             f"<AuthenticationErrorDetail>{escape(detail)}</AuthenticationErrorDetail>"
             if detail
@@ -169,7 +170,7 @@ def _common() -> dict[str, str]:
         "server": _SERVER,
         "x-ms-request-id": str(uuid.uuid4()),
         "x-ms-version": "2021-06-08",
-        "date": format_datetime(datetime.now(UTC), usegmt=True),
+        "date": format_datetime(clock.now(), usegmt=True),
     }
 
 

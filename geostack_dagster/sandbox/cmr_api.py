@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from geostack_dagster.domain.item import properties
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.archive import Archive
 from geostack_dagster.sandbox.catalogue import Record, Search
 from geostack_dagster.sandbox.cmr_ask import SORTABLE, Asked, AskError, asked
@@ -229,7 +229,7 @@ def _feed(
     request: Request, title: str, entries: Iterable[Any], headers: Mapping[str, str]
 ) -> Response:
     address = f"https://{request.headers['host']}:443{request.url.path}?{request.url.query}"
-    updated = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    updated = clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     feed = {"updated": updated, "id": address, "title": title, "entry": list(entries)}
     return JSONResponse({"feed": feed}, headers=_headers(headers), media_type=_FEED)
 

@@ -71,6 +71,10 @@ class Control:
         """How long tokens live that are made from now on."""
         self._ask("POST", "/tokens", {"lifetime_s": lifetime_s})
 
+    def set_clock(self, skew_s: float) -> None:
+        """How much the archives' clock is ahead of this machine's."""
+        self._ask("POST", "/clock", {"skew_s": skew_s})
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         # http.client knows no proxies, and a loopback address must not go through ours.
         connection = HTTPConnection(self.url.removeprefix("http://"), timeout=60)

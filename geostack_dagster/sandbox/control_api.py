@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.faults import Fault
 from geostack_dagster.sandbox.twins import Twins
 
 
 class ControlApi:
-    """Faults, log, Items and tokens of running twins."""
+    """Faults, log, Items, tokens and clock of running twins."""
 
     def __init__(self, twins: Twins) -> None:
         self._twins = twins
@@ -27,6 +28,7 @@ class ControlApi:
                 Route("/items", self._items, methods=["GET", "POST"]),
                 Route("/items/{verb}", self._change, methods=["POST"]),
                 Route("/tokens", self._tokens, methods=["POST"]),
+                Route("/clock", self._clock, methods=["POST"]),
             ]
         )
 
@@ -72,3 +74,8 @@ class ControlApi:
         lifetime = self._twins.setting.lifetime
         lifetime.seconds = float((await request.json())["lifetime_s"])
         return JSONResponse({"lifetime_s": lifetime.seconds})
+
+    async def _clock(self, request: Request) -> Response:
+        skew_s = float((await request.json())["skew_s"])
+        clock.shift(skew_s)
+        return JSONResponse({"skew_s": skew_s})

@@ -6,7 +6,7 @@ sent on with a presigned URL to a content network that must not see the token.
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.bodies import UnsatisfiableRangeError, span_of
 from geostack_dagster.sandbox.earthdata_login import LOGIN_HOST, wrong_token
 from geostack_dagster.sandbox.faults import is_unlicensed_by_fault
@@ -147,7 +148,7 @@ class Egress:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def _to_login(request: Request) -> Response:

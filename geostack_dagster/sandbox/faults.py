@@ -21,6 +21,7 @@ from geostack_dagster.sandbox.switch import host_of
 _SCOPE_KEY = "sandbox.faults"
 _LOG_LENGTH = 200_000
 _SLOW_CHUNK = 16 << 10
+_INVERTED = bytes(255 - value for value in range(256))
 _PER_SECOND = {"sh.dataspace.copernicus.eu": 1000}
 """What a host counts Retry-After in; seconds elsewhere."""
 _LOGIN_PAGE = b"""<!DOCTYPE html>
@@ -53,6 +54,8 @@ class Fault:
     retry_after_s: float | None = None
     truncate_bytes: int | None = None
     """Body bytes after which the connection is closed."""
+    corrupt: bool = False
+    """Other bytes than the object's, as many."""
     bytes_per_s: int | None = None
     html: bool = False
     """A login page with 200 instead of the data."""
@@ -155,6 +158,8 @@ class Gate:
                 return
             if fault.truncate_bytes is not None:
                 send = _truncated(fault.truncate_bytes, send)
+            if fault.corrupt:
+                send = _corrupted(send)
             if fault.bytes_per_s is not None:
                 send = _slow(fault.bytes_per_s, send)
         try:
@@ -226,6 +231,15 @@ def _truncated(limit: int, send: Send) -> Send:
         raise _CutError
 
     return truncated
+
+
+def _corrupted(send: Send) -> Send:
+    async def corrupted(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": bytes(message.get("body", b"")).translate(_INVERTED)}
+        await send(message)
+
+    return corrupted
 
 
 def _slow(bytes_per_s: int, send: Send) -> Send:

@@ -6,8 +6,8 @@ import string
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
-from time import time
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.lifetime import Lifetime
 
 _KEY_ID_LETTERS = string.ascii_uppercase + string.digits
@@ -29,7 +29,7 @@ class AccessKey:
     @property
     def is_expired(self) -> bool:
         """Whether it has stopped working."""
-        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return self.expires_at is not None and self.expires_at <= clock.now()
 
 
 class Keyring:
@@ -48,7 +48,9 @@ class Keyring:
 
         They expire at a whole second, as such keys do: the lifetime is rounded up.
         """
-        expires_at = datetime.fromtimestamp(ceil(time() + self._lifetime.seconds), UTC)
+        expires_at = datetime.fromtimestamp(
+            ceil(clock.now().timestamp() + self._lifetime.seconds), UTC
+        )
         token = base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode()
         return self._kept("ASIA", token, frozenset(buckets), expires_at)
 

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.keyring import AccessKey
 from geostack_dagster.sandbox.sigv4_check import (
     ALGORITHM,
@@ -31,7 +32,7 @@ def presigned(
         region: Region of the bucket.
         extra: Further parameters, signed as well.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     stamp = now.strftime(STAMP)
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
     said = {

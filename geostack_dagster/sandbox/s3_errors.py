@@ -4,9 +4,10 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
+
+from geostack_dagster.sandbox import clock
 
 _MESSAGES = {
     "NoSuchBucket": (404, "The specified bucket does not exist"),
@@ -68,7 +69,7 @@ class House:
             **self.headers,
             "x-amz-request-id": token,
             "x-amz-id-2": hashlib.sha256(token.encode()).hexdigest(),
-            "date": format_datetime(datetime.now(UTC), usegmt=True),
+            "date": format_datetime(clock.now(), usegmt=True),
         }
 
     def refusal(

@@ -15,6 +15,7 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import quote
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.lifetime import Lifetime
 
 _VERSION = "2021-06-08"
@@ -43,7 +44,7 @@ class SasAuthority:
 
     def token(self, account: str, container: str) -> tuple[str, str]:
         """Expiry and token of a container, read and list only; whole seconds, rounded up."""
-        now = datetime.now(UTC)
+        now = clock.now()
         expiry = datetime.fromtimestamp(ceil(now.timestamp() + self.lifetime.seconds), UTC)
         fields = {
             "st": (now - _EARLY).strftime(_FORMAT),
@@ -73,7 +74,7 @@ class SasAuthority:
         expected = self._signature(query, account, container)
         if not hmac.compare_digest(expected.encode(), query["sig"].encode()):
             return Verdict.MISMATCH
-        return Verdict.VALID if start <= datetime.now(UTC) < end else Verdict.OUT_OF_TIME
+        return Verdict.VALID if start <= clock.now() < end else Verdict.OUT_OF_TIME
 
     def _signature(self, fields: Mapping[str, str], account: str, container: str) -> str:
         parts = (

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.keyring import AccessKey, Keyring
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -224,7 +225,7 @@ def _check_scope(claim: _Claim, scope: str, region: str | None) -> None:
 
 
 def _check_time(signed: Signed, claim: _Claim) -> None:
-    now = datetime.now(UTC)
+    now = clock.now()
     made = _moment(claim.stamp)
     server_time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     if not claim.is_presigned:

@@ -11,7 +11,6 @@ import hmac
 import json
 import math
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from geostack_dagster.sandbox import clock
 from geostack_dagster.sandbox.faults import is_expired_by_fault
 from geostack_dagster.sandbox.lifetime import Lifetime
 
@@ -65,7 +65,7 @@ class TokenAuthority:
 
         Expiry has whole seconds, as in every JWT, rounded up.
         """
-        now = time.time()
+        now = clock.now().timestamp()
         said = {
             **claims,
             "iss": self._issuer,
@@ -86,7 +86,7 @@ class TokenAuthority:
         if not hmac.compare_digest(self._signature(body), signature) or value in self._revoked:
             return TokenState.UNKNOWN, {}
         claims = claims_of(value)
-        is_alive = time.time() < claims["exp"]
+        is_alive = clock.now().timestamp() < claims["exp"]
         return (TokenState.VALID if is_alive else TokenState.EXPIRED), claims
 
     def of(self, request: Request) -> tuple[TokenState, Mapping[str, Any]]:
