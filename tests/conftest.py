@@ -45,6 +45,7 @@ def in_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
     sandbox.control.clear_faults()
+    sandbox.control.set_token_lifetime(45 * 60)
     sandbox.control.clear_log()
     yield sandbox
     sandbox.control.clear_faults()

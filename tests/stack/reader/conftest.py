@@ -124,11 +124,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
+class _Server(ThreadingHTTPServer):
+    # Connections beyond the queue would wait a minute for a retransmission.
+    request_queue_size = 256
+
+
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RangeServer]:
     state = RangeServer(tmp_path_factory.mktemp("served"))
     handler = type("Handler", (_Handler,), {"server_state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     state.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, daemon=True)
