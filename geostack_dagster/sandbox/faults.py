@@ -260,7 +260,7 @@ def _slow(bytes_per_s: int, send: Send) -> Send:
 async def _fail(fault: Fault, host: str, send: Send) -> None:
     headers = {"content-type": "application/json"}
     if fault.retry_after_s is not None:
-        headers["retry-after"] = f"{fault.retry_after_s * _PER_SECOND.get(host, 1):g}"
+        headers["retry-after"] = f"{fault.retry_after_s * _PER_SECOND.get(host, 1):.12g}"
     await _answer(fault.status or 500, headers, b'{"message":"fault of the sandbox"}', send)
 
 

@@ -143,13 +143,13 @@ def assert_holds(store: CubeStore, seeds: Mapping[int, int | None]) -> None:
             np.testing.assert_array_equal(found[variable.name].values[position], expected)
 
 
-def spawner() -> ForkServerContext:
-    """Processes that start fast: most of the imports happen once.
+def spawner(*modules: str) -> ForkServerContext:
+    """Processes that start fast: most of the imports happen once, those of `modules` too.
 
     Not those of icechunk: importing it starts threads, and a process forked then waits for ever.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.cube.scenes", "pyproj", "zarr.storage"])
+    context.set_forkserver_preload(["tests.cube.scenes", "pyproj", "zarr.storage", *modules])
     return context
 
 
