@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from geostack_dagster.cli.surroundings import Surroundings, environment
+from geostack_dagster.cli.surroundings import Surroundings, environment, write_wind
 from geostack_dagster.cli.tables import byte_size, records
 from geostack_dagster.cli.terminal import console
 
@@ -118,7 +117,7 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
     _clear(out)
     surroundings = Surroundings(out)
     surroundings.prepare(aois=AOIS)
-    _write_wind(surroundings)
+    write_wind(surroundings.storage)
     with ExitStack() as stack:
         with console.status("starting the twins of the archives ..."):
             sandbox = stack.enter_context(Sandbox(items))
@@ -162,14 +161,6 @@ def _leaks(out: Path, sandbox: "Sandbox") -> list[str]:
     names = {name for name in sandbox.account if _IS_SECRET.search(name)}
     found = scan([out], secrets=[sandbox.account[name] for name in names])
     return sorted({str(leak.path.relative_to(out)) for leak in found})
-
-
-def _write_wind(surroundings: Surroundings) -> None:
-    """The wind of the demo's days, where the methane pipelines look for it."""
-    from geostack_dagster.sandbox.winds import wind_table
-
-    days = map(date.fromisoformat, DATES)
-    (surroundings.storage / "wind.csv").write_text(wind_table(days), encoding="utf-8")
 
 
 @contextmanager

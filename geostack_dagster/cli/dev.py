@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from geostack_dagster.cli.aois import add
-from geostack_dagster.cli.surroundings import ROOT, Surroundings, environment
+from geostack_dagster.cli.surroundings import ROOT, Surroundings, environment, write_wind
 from geostack_dagster.cli.terminal import console
 
 
@@ -25,6 +25,7 @@ def run(home: Path, *, port: int, live: bool) -> int:
     variables = {name: os.environ.get(name, value) for name, value in variables.items()}
     with ExitStack() as stack:
         if not live:
+            write_wind(surroundings.storage)
             variables |= stack.enter_context(Sandbox()).environment
         stack.enter_context(environment(variables))
         for file in sorted(Path(variables["GEOSTACK_AOIS"]).glob("*.geojson")):

@@ -50,6 +50,15 @@ class Surroundings:
             shutil.copyfile(file, self.aois / file.name)
 
 
+def write_wind(storage: Path) -> None:
+    """The sandbox's wind as a table, where the methane pipelines look for it, if none is there."""
+    from geostack_dagster.sandbox.winds import wind_table
+
+    table = storage / "wind.csv"
+    if not table.exists():
+        table.write_text(wind_table(), encoding="utf-8")
+
+
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables of this process while the block runs."""

@@ -6,17 +6,21 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 
+from geostack_dagster.sandbox.emit_scenes import GRANULES
 from geostack_dagster.sandbox.plumes import SOURCES
 
 _HOURS = range(0, 24, 2)
 
 
-def wind_table(days: Iterable[date]) -> str:
-    """CSV of `longitude,latitude,time,u10,v10`, a row every two hours at each source."""
+def wind_table(days: Iterable[date] | None = None) -> str:
+    """CSV of `longitude,latitude,time,u10,v10`, a row every two hours at each source.
+
+    Of the days given, or of all days with an overpass.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(("longitude", "latitude", "time", "u10", "v10"))
-    known = list(days)
+    known = sorted({one.day for one in GRANULES} if days is None else set(days))
     for source in SOURCES:
         longitude, latitude = source.degrees
         for day in known:
