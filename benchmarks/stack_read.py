@@ -2,9 +2,10 @@
 
 12 dates x 4 bands of 10980 x 10980 uint16 (deflate, predictor 2, 512 blocks), of which an unaligned
 1024 x 1024 AOI is read, natively and reprojected; then 256 x 256 chips: one window through all
-Items, and 128 windows anywhere in them, as for training, of whose tiles a third are shared. Files are served from loopback by a
-process of its own that waits before each answer. Every run asks under a new path, so that no
-client's cache can help: all begin cold. The floor is a bare fetch of the tiles that are needed.
+Items, and 128 windows anywhere in them, as for training, which share a third of their tiles. Files
+are served from loopback by a process of its own that waits before each answer. Every run asks under
+a new path, so that no client's cache can help: all begin cold. The floor is a bare fetch of the
+tiles that are needed.
 
 On two cores decoding is the limit: all readers inflate the same tiles (0.45 s of CPU for the AOI),
 so the ratio to a peer that reads 32 files at a time cannot reach that of latencies.
