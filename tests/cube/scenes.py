@@ -165,16 +165,19 @@ def run_all(targets: Sequence[tuple[Callable, tuple]], timeout_s: float = 200) -
 
 
 def write_partitions(url: str, numbers: Sequence[int], *, retries: int = 50) -> None:
-    """Write one-day partitions, seed = number, as a run does: again when another was faster."""
-    from geostack_dagster.errors import ConflictError
+    """Write one-day partitions, seed = number, as runs do.
+
+    Again when another writer was faster, or the store was busy: Dagster retries both.
+    """
+    from geostack_dagster.errors import ConflictError, ServiceError
 
     store = open_store(url)
-    store.ensure(SCHEMA)
     for number in numbers:
         for _ in range(retries):
             try:
+                store.ensure(SCHEMA)
                 write(store, {number: number}, f"made-{number}")
-            except ConflictError:
+            except (ConflictError, ServiceError):
                 continue
             break
 
