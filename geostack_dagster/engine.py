@@ -1,7 +1,6 @@
 """Where lazy arrays are computed: threads of this process, or a Dask cluster by its address."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 _THREADS = 8
 _CONNECT_S = 30.0
-_LONELY_S = 120.0  # a cluster that scales, or a worker that restarts, may have none for a while
-_LOOK_S = 5.0
+_PATIENCE_S = 120.0  # a cluster that scales with its work may have no worker yet
+_LOOK_S = 2.0
 
 _clients: dict[str, "Client"] = {}
 
@@ -64,12 +63,11 @@ class Engine:
             return list(compute(*collections, scheduler="threads", num_workers=workers))
         client = _client(self.scheduler)
         with _translated(self.scheduler):
-            # Others only if these are gone: they were not there when the work was shared out.
-            futures = client.compute(
-                list(collections), workers=self._chosen(client), allow_other_workers=True
-            )
+            # Not those that join later: reads were shared out among these.
+            chosen = self._chosen(client)
+            futures = client.compute(list(collections), workers=chosen)
             try:
-                _await(client, futures)
+                _await(client, futures, chosen)
                 return list(client.gather(futures))
             finally:
                 client.cancel(futures)
@@ -111,7 +109,7 @@ def _client(address: str) -> "Client":
         client = _clients.get(address)
         if client is None or client.status != "running":
             client = _clients[address] = Client(address, set_as_default=False, timeout=_CONNECT_S)
-        client.wait_for_workers(1, timeout=_LONELY_S)
+        client.wait_for_workers(1, timeout=_PATIENCE_S)
     except (OSError, ValueError) as error:
         raise ServiceError(
             f"no Dask cluster with workers answers at {address} ({type(error).__name__}); start "
@@ -137,24 +135,24 @@ def _translated(address: str) -> Iterator[None]:
         raise ServiceError(f"the Dask cluster at {address} went away; try again later") from error
 
 
-def _await(client: "Client", futures: Sequence["Future[Any]"]) -> None:
+def _await(client: "Client", futures: Sequence["Future[Any]"], workers: Collection[str]) -> None:
     """Return when all are done or one has failed.
 
     Raises:
-        ServiceError: If there is nobody left to work.
+        ServiceError: If none of the workers is left; the scheduler would wait for them for ever.
     """
     from distributed import wait
 
-    pending, seen = set(futures), time.monotonic()
+    pending = set(futures)
     while pending:
         try:
             with client.as_current():
                 done, pending = wait(pending, timeout=_LOOK_S, return_when="FIRST_COMPLETED")
         except TimeoutError:
-            if _workers(client):
-                seen = time.monotonic()
-            elif time.monotonic() - seen > _LONELY_S:
-                raise ServiceError("the Dask cluster lost all of its workers") from None
+            if not _workers(client).keys() & set(workers):
+                raise ServiceError(
+                    "all Dask workers that had this work died; the next attempt takes others"
+                ) from None
         else:
             if any(future.status == "error" for future in done):
                 return

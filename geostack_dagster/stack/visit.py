@@ -108,7 +108,8 @@ class Visit:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._gather()
+            if kind is None:  # a cluster that went away would be waited for
+                self._gather()
             self._remember()
         except GeostackError as failure:  # a cache: the pixels matter, and the read's own failure
             _log.warning("headers will be read again next time: %s", failure)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geostack_dagster.cube.store import open_store
+from geostack_dagster.engine import Engine
 from geostack_dagster.errors import NoDataError
 from geostack_dagster.pipeline.reconcile import Stale, ask_again, find_stale
 from geostack_dagster.pipeline.workspace import Workspace
@@ -19,9 +20,9 @@ NOTHING = "nothing"
 """What a reader sees of a cube without days."""
 
 
-def chain_at(root: Path, provider: str, **changes: Any) -> Chain:
+def chain_at(root: Path, provider: str, *, engine: Engine | None = None, **changes: Any) -> Chain:
     """A pipeline over the field with its state below a folder."""
-    workspace = Workspace(str(root))
+    workspace = Workspace(str(root), engine=engine or Engine())
     workspace.pin(FIELD)
     return Chain(spec_of(provider, **changes), workspace)
 
