@@ -16,6 +16,7 @@ Object stores are set up by the environment, for files here and for cubes alike:
 Without keys, the identity that the cloud gives to its own machines is used, if there is one.
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -40,6 +41,8 @@ from geostack_dagster.errors import (
     ServiceError,
 )
 
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SWAP_PATIENCE_S = 60.0  # a swap takes milliseconds
 _AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary keys)"
 _AZURE = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY (or AZURE_STORAGE_SAS_TOKEN)"
@@ -66,24 +69,25 @@ def staged(url: str) -> Iterator[Path]:
     """A path to write to; it becomes `url` when the block ends, and is dropped if it fails.
 
     Raises:
-        ConfigurationError: If there is no such bucket.
+        ConfigurationError: If there is no such bucket, or the folder may not be written to.
         CredentialError: If the object store's credential is missing or refused.
-        ServiceError: If the object store does not take the file.
+        ServiceError: If the object store does not take the file, or the disk is full.
     """
     local = local_path(url)
-    if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target when local, so that it is on the same disk and a rename is atomic.
-    with tempfile.TemporaryDirectory(
-        prefix=".staged-", dir=local.parent if local else None
-    ) as folder:
-        path = Path(folder) / basename(url)
-        yield path
+    with _written(url):
         if local is not None:
-            _flush(path)
-            path.replace(local)
-        else:
-            _upload(path, url)
+            local.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target when local, so that it is on the same disk and a rename is atomic.
+        with tempfile.TemporaryDirectory(
+            prefix=".staged-", dir=local.parent if local else None
+        ) as folder:
+            path = Path(folder) / basename(url)
+            yield path
+            if local is not None:
+                _flush(path)
+                path.replace(local)
+            else:
+                _upload(path, url)
 
 
 def write_bytes(url: str, content: bytes) -> None:
@@ -259,6 +263,24 @@ def _translated(url: str) -> Iterator[None]:
     except BaseError as error:
         # Not chained: the dump of the request may hold a signed URL.
         raise failure(url, str(error)) from None
+
+
+@contextmanager
+def _written(url: str) -> Iterator[None]:
+    """What a file system says when it does not take a file, as this package's errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _READ_ONLY:
+            raise ConfigurationError(
+                f"{canonical(url)} may not be written: {error.strerror}; check who owns the "
+                "folder and how its disk is mounted"
+            ) from error
+        if error.errno in _FULL:
+            raise ServiceError(
+                f"{canonical(url)} was not written: {error.strerror}; make room on the disk"
+            ) from error
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -15,6 +15,7 @@ much after 1,000 others and their copies take 48 MB (`benchmarks/cube.py`).
 import random
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -70,9 +71,20 @@ class IcechunkBackend:
             return
         with translated(self.url), self.location.locked():
             if not icechunk.Repository.exists(self._storage):
-                icechunk.Repository.create(
-                    self._storage, config=_configuration(), spec_version=_FORMAT
-                )
+                self._initialize(_configuration())
+            if not icechunk.Repository.exists(self._storage):
+                self._initialize(None)
+
+    def _initialize(self, config: RepositoryConfig | None) -> None:
+        """Create the repository; over what a creator left who died, and never over a branch.
+
+        A creator may have died with the branch unwritten and the configuration written, or the
+        other way round: a second one with a configuration is a conflict, which changes nothing.
+        """
+        with suppress(icechunk.ConflictError):
+            icechunk.Repository.create(
+                self._storage, config=config, spec_version=_FORMAT, check_clean_root=False
+            )
 
     @cached_property
     def repository(self) -> icechunk.Repository:
@@ -82,7 +94,8 @@ class IcechunkBackend:
             NoDataError: If it does not exist.
         """
         with translated(self.url):
-            return icechunk.Repository.open(self._storage)
+            # Stated again, lest a creator died before it was stored.
+            return icechunk.Repository.open(self._storage, config=_configuration())
 
     def reader(self, snapshot: str | None = None) -> Keys:
         """The tip of the branch, or a snapshot."""

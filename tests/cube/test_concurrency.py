@@ -1,6 +1,7 @@
 """Writers in processes beside each other on a local disk: none lost, none doubled."""
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from geostack_dagster.cube.icechunk_backend import IcechunkBackend
 from geostack_dagster.cube.store import CubeStore, Kind, open_store
 from tests.cube import scenes
 from tests.cube.scenes import SCHEMA, assert_holds, day, window
@@ -74,3 +76,22 @@ def test_a_writer_killed_before_its_commit(tmp_path: Path, kind: Kind):
     # The lock died with the process, and the same work is simply done again.
     assert scenes.write(store, {0: 2}, "made-2").written
     assert_holds(store, {0: 2, 1: 4})
+
+
+@pytest.mark.parametrize(
+    "left", [["snapshots"], ["config.yaml"], ["snapshots", "config.yaml"], ["snapshots", "refs"]]
+)
+def test_a_creator_killed_before_it_was_done(tmp_path: Path, left: list[str]):
+    debris = tmp_path / "debris"
+    undisturbed = IcechunkBackend(str(tmp_path / "empty"), {})
+    undisturbed.create()
+    debris.mkdir()
+    for name in left:
+        found = tmp_path / "empty" / name
+        (shutil.copytree if found.is_dir() else shutil.copy)(found, debris / name)
+    store = open_store(str(debris))
+    assert store.slots(SCHEMA.name) == []
+    store.ensure(SCHEMA)
+    scenes.write(store, {0: 2}, "made-2")
+    assert_holds(open_store(str(debris)), {0: 2})
+    assert IcechunkBackend(str(debris), {}).repository.config.manifest.splitting is not None
