@@ -59,5 +59,14 @@ class Layout:
         """The registered AOI: geometry and CRS, fixed from then on."""
         return f"{self.root}/aois/{aoi}.json"
 
+    @property
+    def label_log(self) -> str:
+        """What was added to the labels, by whom and when, JSON."""
+        return f"{self.root}/labels/log.json"
+
+    def label_set(self, digest: str) -> str:
+        """Labels that were added together, GeoJSON under the digest of its content."""
+        return f"{self.root}/labels/{digest}.geojson"
+
     def _of(self, partition: Partition) -> str:
         return f"{self.root}/{partition.pipeline}"
