@@ -97,6 +97,16 @@ def read_facts(source: Any) -> dict[str, str]:
         }
 
 
+def column_types(source: Any) -> dict[str, str]:
+    """Arrow types of the columns by name.
+
+    Raises:
+        IntegrityError: If the file is not Parquet, or is cut off.
+    """
+    with _opened(source) as file:
+        return {column.name: str(column.type) for column in file.schema_arrow}
+
+
 def _patches(items: Sequence[Item], encoded: Encoded) -> Patches:
     """What the columns do not say about the rows that are in doubt, found by reading them back."""
     patches = Patches()

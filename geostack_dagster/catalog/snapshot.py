@@ -13,7 +13,7 @@ from geostack_dagster import storage
 from geostack_dagster.catalog.api import Headers
 from geostack_dagster.catalog.check import Rejected
 from geostack_dagster.catalog.content import item_fingerprint
-from geostack_dagster.catalog.parquet import read_facts, read_items, write_items
+from geostack_dagster.catalog.parquet import column_types, read_facts, read_items, write_items
 from geostack_dagster.catalog.search import search
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import solar_day
@@ -153,6 +153,11 @@ def read(url: str) -> Snapshot:
 def read_header(url: str) -> Header:
     """What the snapshot at `url` says about itself, without reading its Items; raises as `read`."""
     return _header(_source(url), url)
+
+
+def read_columns(url: str) -> dict[str, str]:
+    """Columns of the snapshot at `url` and their types, without reading its Items."""
+    return column_types(_source(url))
 
 
 def item_collection_url(url: str) -> str:

@@ -1,16 +1,19 @@
 """The assets of a pipeline, built from its spec: no asset code is written twice."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 
 from geostack_dagster.components.boundary import verdict
+from geostack_dagster.components.columns import column_schema
 from geostack_dagster.components.events import materializations, record
 from geostack_dagster.components.partitions import partition_of, partitions_of
 from geostack_dagster.domain.hrefs import redact
+from geostack_dagster.domain.partition import Layout, Partition
 from geostack_dagster.errors import GeostackError
+from geostack_dagster.pipeline.artefacts import artefact_of
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stages import module_of
@@ -20,46 +23,48 @@ from geostack_dagster.resources.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One asset of the chain: what it is made from, and what people see of it."""
+    """What people see of one asset of the chain."""
 
-    upstream: str | None
     kinds: frozenset[str]
     description: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """Who looks after a pipeline's assets, in how large runs, and how old they may become."""
+
+    owners: Sequence[str]
+    max_partitions_per_run: int
+    freshness: dg.FreshnessPolicy
+
+
 STAGES: Mapping[str, Stage] = {
     "snapshot": Stage(
-        None,
         frozenset({"stac", "parquet"}),
         "Items of the archive's catalogue, frozen: what exists for this place and time. "
         "stac-geoparquet with canonical hrefs; its content fingerprint is the data version.",
     ),
     "stack": Stage(
-        "snapshot",
         frozenset({"stac", "json"}),
         "A Recipe: which assets will be read, on which grid, with which calibration and why, and "
         "the proof that the credential opens them.",
     ),
     "cube": Stage(
-        "stack",
         frozenset({"zarr", "icechunk"}),
         "The pixels, in a transactional Zarr cube with a regular time axis: one commit for each "
         "partition, all or nothing.",
     ),
     "indices": Stage(
-        "cube",
         frozenset({"jax", "zarr", "cog"}),
         "Spectral indices over clear pixels, computed with JAX; in the cube's repository and "
         "published as COG with a STAC Item and a quicklook.",
     ),
     "enhancement": Stage(
-        "cube",
         frozenset({"jax", "zarr", "cog"}),
         "Methane enhancement [ppm m] with uncertainty and sensitivity, signed, retrieved with JAX "
         "and put on the AOI's grid; the hash of the target spectrum is recorded.",
     ),
     "plumes": Stage(
-        "enhancement",
         frozenset({"jax", "cog", "geojson"}),
         "Plumes: outlines, emission rates with intervals where the enhancement is calibrated, and "
         "a state for the scene; published as COG, GeoParquet, GeoJSON and STAC Item.",
@@ -68,33 +73,51 @@ STAGES: Mapping[str, Stage] = {
 """What people see of each stage."""
 
 
-def pipeline_assets(
-    spec: PipelineSpec, *, max_partitions_per_run: int, owners: Sequence[str]
-) -> list[dg.AssetsDefinition]:
+FOLLOW = (
+    dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.data_version_changed() | dg.AutomationCondition.will_be_requested()
+    )
+    # What a run makes together with its parent is not made again. `executed_with_root_target` would
+    # say so, but looks at no partition of a run except the last.
+    & ~dg.AutomationCondition.in_progress()
+    & ~dg.AutomationCondition.newly_updated()
+).with_label("a parent holds something else")
+"""Follows content, not events: the whole rest of the chain in one run, for latency.
+
+A change that is missed (under way at the wrong moment, or the run died) is found by the reconcile
+sensor.
+"""
+_FRESHNESS = (
+    "Freshness tells when any partition was last looked at, for Dagster knows no freshness of "
+    "single partitions; those are compared with the archive by `{0}_reconcile`."
+)
+
+
+def pipeline_assets(spec: PipelineSpec, upkeep: Upkeep) -> list[dg.AssetsDefinition]:
     """The assets `[pipeline, snapshot]`, `[pipeline, stack]`, ... of `spec.stages`."""
-    backfill_policy = dg.BackfillPolicy.multi_run(max_partitions_per_run)
-    return [_asset(spec, noun, backfill_policy, owners) for noun in spec.stages]
+    return [_asset(spec, noun, upkeep) for noun in spec.stages]
 
 
-def _asset(
-    spec: PipelineSpec, noun: str, backfill_policy: dg.BackfillPolicy, owners: Sequence[str]
-) -> dg.AssetsDefinition:
-    stage = STAGES[noun]
-    # Where the archive gives the enhancement itself the cube holds it.
-    parent = stage.upstream if stage.upstream in (None, *spec.stages) else "cube"
+def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition:
+    stage, parent = STAGES[noun], spec.parent(noun)
 
     @dg.asset(
         key=[spec.name, noun],
         deps=[] if parent is None else [dg.AssetKey([spec.name, parent])],
         partitions_def=partitions_of(spec),
-        backfill_policy=backfill_policy,
+        backfill_policy=dg.BackfillPolicy.multi_run(upkeep.max_partitions_per_run),
         group_name=spec.name,
         kinds=set(stage.kinds),
-        owners=owners,
-        tags={"provider": spec.provider.slug, "collection": spec.collection},
+        owners=upkeep.owners,
+        tags=_tags(spec),
+        metadata=_metadata(spec, noun),
         pool=spec.provider.slug,
         code_version=spec.code_version(noun),
-        description=f"{stage.description}\n\n{spec.provider.description}",
+        description="\n\n".join(
+            [stage.description, spec.provider.description, _FRESHNESS.format(spec.name)]
+        ),
+        freshness_policy=upkeep.freshness,
+        automation_condition=None if parent is None else FOLLOW,
         required_resource_keys={"storage", "dask", *keys_of(spec.provider)},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
@@ -108,15 +131,38 @@ def _asset(
         for key in context.partition_keys:
             partition = partition_of(spec, key)
             try:
-                reports[key] = run(spec, partition, workspace)
+                report = run(spec, partition, workspace)
             except GeostackError as error:  # the others go on; what is finished stays finished
                 errors[str(partition)] = error
                 context.log.warning("%s %s: %s", noun, partition, redact(str(error)))
             else:
-                context.log.info("%s %s: %s", noun, partition, reports[key].note)
+                artefact = artefact_of(spec, noun, partition, workspace.layout)
+                reports[key] = replace(report, artefact=artefact)
+                context.log.info("%s %s: %s", noun, partition, report.note)
         if errors:
             record(context, reports)
             raise verdict(errors)
         yield from materializations(context, reports)
 
     return materialize
+
+
+def _tags(spec: PipelineSpec) -> dict[str, str]:
+    tags = {
+        "provider": spec.provider.slug,
+        "collection": spec.collection,
+        "cadence": spec.cadence.value,
+    }
+    return tags if spec.methane is None else tags | {"methane": spec.methane.method.value}
+
+
+def _metadata(spec: PipelineSpec, noun: str) -> dict[str, Any]:
+    """What is known before anything is made; `<aoi>` and `<date>` stand for the partition's."""
+    anywhere = Partition(spec.name, "<aoi>", "<date>", spec.cadence)
+    artefact = artefact_of(spec, noun, anywhere, Layout("<storage>"))
+    metadata: dict[str, Any] = {
+        "artefact": dg.MetadataValue.text(artefact.url),
+        "catalogue": dg.MetadataValue.url(spec.provider.stac_url),
+    }
+    schema = column_schema(spec, noun)
+    return metadata if schema is None else metadata | {"dagster/column_schema": schema}

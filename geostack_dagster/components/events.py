@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from geostack_dagster.components.columns import table_schema
 from geostack_dagster.pipeline.report import StageReport
 
 _DATA_VERSION = "dagster/data_version"
@@ -63,9 +64,26 @@ def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
         "bytes_read": dg.MetadataValue.int(report.bytes_read),
     }
+    metadata |= _artefact(report)
     metadata |= {name: _value(value) for name, value in report.facts.items() if value is not None}
     metadata |= {name: _table(rows) for name, rows in report.tables.items() if rows}
     metadata |= {title: _picture(title, png) for title, png in report.pictures.items()}
+    return metadata
+
+
+def _artefact(report: StageReport) -> dict[str, dg.MetadataValue]:
+    """Where the artefact and its parents lie, how long it is and what its columns are."""
+    metadata: dict[str, dg.MetadataValue] = {}
+    if report.artefact is not None:
+        metadata["dagster/uri"] = _value(report.artefact.url)
+        parents = report.artefact.parents.items()
+        metadata |= {f"parent_{stage}": _value(url) for stage, url in parents}
+    if report.rows is not None:
+        metadata["dagster/partition_row_count"] = dg.MetadataValue.int(report.rows)
+    if report.columns:
+        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(
+            table_schema(report.columns)
+        )
     return metadata
 
 

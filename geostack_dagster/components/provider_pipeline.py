@@ -1,13 +1,13 @@
 """`ProviderPipeline`: one archive, one collection, one grid, four assets, declared in YAML."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal, override
 
 import dagster as dg
 from pydantic import Field
 
-from geostack_dagster.components.assets import pipeline_assets
+from geostack_dagster.components.assets import Upkeep, pipeline_assets
 from geostack_dagster.components.reconcile import Pace, reconcile_sensor
 from geostack_dagster.components.schedules import snapshot_schedule
 from geostack_dagster.domain.days import Cadence
@@ -69,6 +69,16 @@ class ScheduleModel(dg.Model, dg.Resolvable):
     window_days: int = Field(default=3, ge=1)
 
 
+class FreshnessModel(dg.Model, dg.Resolvable):
+    """How long nobody may have looked, before the UI warns and fails [hours].
+
+    With the daily schedule on, every asset is looked at each day.
+    """
+
+    warn_h: float = Field(default=36, gt=0)
+    fail_h: float = Field(default=72, gt=0)
+
+
 class ReconcileModel(dg.Model, dg.Resolvable):
     """How much of the state and the catalogue each tick of the reconcile sensor looks at."""
 
@@ -111,6 +121,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     max_partitions_per_run: int = 32
     schedule: ScheduleModel = ScheduleModel()
     reconcile: ReconcileModel = ReconcileModel()
+    freshness: FreshnessModel = FreshnessModel()
     owners: Sequence[str] = ()
 
     def spec(self, name: str) -> PipelineSpec:
@@ -149,16 +160,22 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, schedule and reconcile sensor of the pipeline."""
         spec = self.spec(context.path.name)
-        assets = pipeline_assets(
-            spec,
-            max_partitions_per_run=self.max_partitions_per_run,
-            owners=list(self.owners),
-        )
+        assets = pipeline_assets(spec, self._upkeep())
         schedule = snapshot_schedule(
             spec, cron=self.schedule.cron, window_days=self.schedule.window_days
         )
         sensor = reconcile_sensor(spec, Pace(**self.reconcile.model_dump()))
         return dg.Definitions(assets=assets, schedules=[schedule], sensors=[sensor])
+
+    def _upkeep(self) -> Upkeep:
+        return Upkeep(
+            owners=list(self.owners),
+            max_partitions_per_run=self.max_partitions_per_run,
+            freshness=dg.FreshnessPolicy.time_window(
+                warn_window=timedelta(hours=self.freshness.warn_h),
+                fail_window=timedelta(hours=self.freshness.fail_h),
+            ),
+        )
 
 
 def _window(bounds: Sequence[float]) -> tuple[float, float]:

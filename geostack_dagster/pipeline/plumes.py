@@ -20,7 +20,8 @@ from geostack_dagster.inference.quantify import SCHEMES, QuantificationScheme
 from geostack_dagster.inference.wind import WindSource
 from geostack_dagster.pipeline import cube
 from geostack_dagster.pipeline.enhancement import GROUP, TEXTS, methane_of
-from geostack_dagster.pipeline.methane.candidates import COLUMNS, Scene, enhancement_of
+from geostack_dagster.pipeline.methane.candidates import Scene, enhancement_of
+from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS
 from geostack_dagster.pipeline.methane.wind import table_text, wind_source
 from geostack_dagster.pipeline.products import Shelf
 from geostack_dagster.pipeline.report import Outcome, StageReport
@@ -64,6 +65,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         fingerprint=shelf.fingerprint,
         note=_note(states, days, is_current=is_current),
         facts={"days": len(days), **states},
+        rows=states["plumes"] + states["uncertain"],
         pictures=pictures,
         seconds=perf_counter() - started,
     )
@@ -171,7 +173,9 @@ def _publish(spec: PipelineSpec, shelf: Shelf, scene: Scene) -> PublishReport:
             ),
             "table": Attachment(
                 ".parquet",
-                geoparquet(scene.features, COLUMNS),
+                geoparquet(
+                    scene.features, {name: one.dtype for name, one in PLUME_COLUMNS.items()}
+                ),
                 GEOPARQUET,
                 "The same as GeoParquet",
             ),

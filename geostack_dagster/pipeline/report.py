@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from geostack_dagster.pipeline.artefacts import Artefact
+
 
 class Outcome(StrEnum):
     """What happened to the partition's artefact."""
@@ -28,6 +30,11 @@ class StageReport:
     tables: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """PNG images by title, each small enough for an event log (< 100 kB)."""
+    rows: int | None = None
+    """Rows of the artefact, where it is a table."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Types of its columns by name, where they differ between partitions."""
+    artefact: Artefact | None = None
     seconds: float = 0.0
     bytes_read: int = 0
     """Taken from the archive or the store: metadata as it came, pixels as they are decoded."""

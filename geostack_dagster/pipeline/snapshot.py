@@ -4,7 +4,13 @@ from datetime import UTC
 from time import perf_counter
 
 from geostack_dagster import storage
-from geostack_dagster.catalog.snapshot import Snapshot, read_header, take_snapshot, write
+from geostack_dagster.catalog.snapshot import (
+    Snapshot,
+    read_columns,
+    read_header,
+    take_snapshot,
+    write,
+)
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.pipeline.report import Outcome, StageReport
@@ -52,6 +58,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "rejected": [{"item": one.id, "why": one.reason} for one in snapshot.rejected],
             "warnings": [{"warning": text} for text in snapshot.warnings],
         },
+        rows=len(snapshot.items),
+        columns=read_columns(url),
         pictures={"footprints": _footprints(pin, snapshot)} if snapshot.items else {},
         seconds=perf_counter() - started,
         bytes_read=snapshot.summary.metadata_bytes,

@@ -128,6 +128,12 @@ class PipelineSpec:
             outputs += ["plumes"] if given else ["enhancement", "plumes"]
         return ("snapshot", "stack", "cube", *outputs)
 
+    def parent(self, stage: str) -> str | None:
+        """The stage that `stage` is made from; None for the first."""
+        upstream = _UPSTREAM.get(stage)
+        # Where the archive gives the enhancement itself the cube holds it.
+        return upstream if upstream in (None, *self.stages) else "cube"
+
     def code_version(self, stage: str) -> str:
         """Changes when the stage's code or the part of the spec it depends on changes."""
         return fingerprint([stage, STAGE_CODE[stage], self._asked(stage)])[:12]

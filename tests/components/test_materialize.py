@@ -1,6 +1,10 @@
 """The four assets materialised by Dagster over the twins."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 
 from geostack_dagster.auth.redaction import scan
@@ -11,6 +15,12 @@ from geostack_dagster.pipeline.workspace import Workspace
 
 PIPELINE = "planetary_computer_s2"
 STAGES = ("snapshot", "stack", "cube", "indices")
+PLOTTED = {
+    "snapshot": ("items", "cloud_cover", "seconds", "bytes_read"),
+    "stack": ("items", "days", "pixels", "seconds", "bytes_read"),
+    "cube": ("coverage", "bytes_stored", "chunks_written", "seconds", "bytes_read"),
+    "indices": ("clear_fraction", "NDVI_mean", "bytes_stored", "seconds", "bytes_read"),
+}
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -71,6 +81,19 @@ def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
     assert events["stack"].metadata["radiometry"].records
     assert events["cube"].metadata["bytes_read"].value > 0
     assert any("data:image" in str(value.value) for value in events["indices"].metadata.values())
+    for parent, noun in pairwise(STAGES):
+        # Each says where its file lies, and where that of its parent does.
+        parts = events[parent].metadata["dagster/uri"], events[noun].metadata[f"parent_{parent}"]
+        assert parts[0] == parts[1]
+        assert Path(parts[0].value).exists()
+    snapshot = events["snapshot"].metadata
+    rows = pq.read_table(snapshot["dagster/uri"].value)
+    assert snapshot["dagster/partition_row_count"].value == rows.num_rows
+    schema = snapshot["dagster/column_schema"].value
+    assert [column.name for column in schema.columns] == rows.column_names
+    for noun, numbers in PLOTTED.items():
+        for name in numbers:
+            assert isinstance(events[noun].metadata[name].value, int | float), (noun, name)
     # Neither the events, nor logs, nor any artefact holds a signature.
     assert scan([tmp_path]) == []
 

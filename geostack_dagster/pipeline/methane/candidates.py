@@ -31,36 +31,10 @@ from geostack_dagster.inference.quantify import (
     quantify,
 )
 from geostack_dagster.inference.wind import WindSource
+from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS
 from geostack_dagster.publish.vectors import Feature
 from geostack_dagster.stack.masks import spacing_of
 
-COLUMNS: Mapping[str, str] = {
-    "plume": "int64",
-    "day": "string",
-    "acquired": "string",
-    "state": "string",
-    "longitude": "float64",
-    "latitude": "float64",
-    "peak_ppm_m": "float64",
-    "peak_score": "float64",
-    "pixels": "int64",
-    "masked_fraction": "float64",
-    "rate_kg_h": "float64",
-    "rate_68_low_kg_h": "float64",
-    "rate_68_high_kg_h": "float64",
-    "rate_95_low_kg_h": "float64",
-    "rate_95_high_kg_h": "float64",
-    "mass_kg": "float64",
-    "mass_sigma_kg": "float64",
-    "length_m": "float64",
-    "wind_m_s": "float64",
-    "wind_sigma_m_s": "float64",
-    "wind_from_deg": "float64",
-    "wind_source": "string",
-    "scheme": "string",
-    "not_quantified": "string",
-}
-"""Columns of the plume table and their pandas dtypes; null where a plume has no value."""
 _CLUTTER = 1.5
 """How far above the scene's own clutter a plume must stand to be sure."""
 _SPREAD = 1.4826  # of a normal distribution, per median absolute deviation
@@ -111,7 +85,7 @@ class Scene:
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
-        """One row for each candidate; see `COLUMNS`.
+        """One row for each candidate; see `PLUME_COLUMNS`.
 
         Raises:
             ConfigurationError: If the wind table has nothing for a plume's place and time.
@@ -124,7 +98,7 @@ class Scene:
         longitude, latitude = self._degrees.transform(
             self.grid.left + column * cell + half, self.grid.top - row * cell - half
         )
-        values = dict.fromkeys(COLUMNS) | {
+        values = dict.fromkeys(PLUME_COLUMNS) | {
             "plume": plume.number,
             "day": self.slot.day.isoformat(),
             "acquired": self.moment.isoformat(),

@@ -46,7 +46,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         fingerprint=recipe.fingerprint,
         note=_note(recipe),
         facts={
-            "granules": len(recipe.items),
+            "items": len(recipe.items),
             "days": len(recipe.days),
             "skipped_count": len(recipe.skipped),
             "values_bytes": sum(map(_values_bytes, recipe.items)),
