@@ -11,6 +11,9 @@ from geostack_dagster.cli.aois import add
 from geostack_dagster.cli.surroundings import ROOT, Surroundings, environment, write_wind
 from geostack_dagster.cli.terminal import console
 
+_QUIET = "ignore:Function `dev_command` is superseded"
+"""`dg dev`, which it names, needs a package more and does the same."""
+
 
 def run(home: Path, *, port: int, live: bool) -> int:
     """Run `dagster dev` until Ctrl-C; its exit code.
@@ -32,20 +35,21 @@ def run(home: Path, *, port: int, live: bool) -> int:
             add(file, None)
         console.print(f"Dagster UI: [bold]http://127.0.0.1:{port}[/bold]   Ctrl-C stops all")
         command = [
-            *(sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml")),
-            *("-h", "127.0.0.1", "-p", str(port)),
+            *(sys.executable, "-W", _QUIET, "-m", "dagster", "dev"),
+            *("-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)),
         ]
-        return _serve(command)
+        return _serve(command, home=home)
 
 
-def _serve(command: list[str]) -> int:
+def _serve(command: list[str], *, home: Path) -> int:
     """Run dagster in a session of its own until it ends or we are told to stop; then stop it all.
 
-    Told by Ctrl-C or a plain `kill`. Dagster's children ignore SIGINT where this process was
-    started in the background of a script, hence the second and third way.
+    Told by Ctrl-C or a plain `kill`. A shell that starts this in the background has it ignore
+    SIGINT, and Dagster's processes would inherit that.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 - our words
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=home, start_new_session=True)  # noqa: S603 - our words
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -56,10 +56,11 @@ def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
 
 
 def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
-    """Metadata of one partition: the sentence first, then numbers, tables and pictures."""
+    """Metadata of one partition: the sentence and the pictures first, then numbers and tables."""
     metadata: dict[str, dg.MetadataValue] = {
         "outcome": dg.MetadataValue.text(report.outcome.value),
         "note": dg.MetadataValue.text(report.note),
+        **{title: _picture(title, png) for title, png in report.pictures.items()},
         "fingerprint": dg.MetadataValue.text(report.fingerprint),
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
         "bytes_read": dg.MetadataValue.int(report.bytes_read),
@@ -67,7 +68,6 @@ def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
     metadata |= _artefact(report)
     metadata |= {name: _value(value) for name, value in report.facts.items() if value is not None}
     metadata |= {name: _table(rows) for name, rows in report.tables.items() if rows}
-    metadata |= {title: _picture(title, png) for title, png in report.pictures.items()}
     return metadata
 
 
@@ -75,7 +75,9 @@ def _artefact(report: StageReport) -> dict[str, dg.MetadataValue]:
     """Where the artefact and its parents lie, how long it is and what its columns are."""
     metadata: dict[str, dg.MetadataValue] = {}
     if report.artefact is not None:
-        metadata["dagster/uri"] = _value(report.artefact.url)
+        url = report.artefact.url
+        # Dagster shows no other kind of value under this name.
+        metadata["dagster/uri"] = dg.MetadataValue.text(url if "://" in url else f"file://{url}")
         parents = report.artefact.parents.items()
         metadata |= {f"parent_{stage}": _value(url) for stage, url in parents}
     if report.rows is not None:
@@ -94,7 +96,7 @@ def _value(value: Any) -> dg.MetadataValue:
         case int():
             return dg.MetadataValue.int(value)
         case float():
-            return dg.MetadataValue.float(value)
+            return dg.MetadataValue.float(float(f"{value:.6g}"))
         case str() if value.startswith(("/", "file://", "s3://", "az://", "gs://")):
             return dg.MetadataValue.path(value)
         case str():

@@ -16,7 +16,15 @@ def snapshot_schedule(spec: PipelineSpec, *, cron: str, window_days: int) -> dg.
     target = dg.AssetSelection.groups(spec.name)
     windows = partitions_of(spec).time_window_partitions_def
 
-    @dg.schedule(name=f"{spec.name}_daily", cron_schedule=cron, target=target)
+    @dg.schedule(
+        name=f"{spec.name}_daily",
+        cron_schedule=cron,
+        target=target,
+        description=(
+            f"Looks again at the last {window_days} days over every AOI, for archives publish "
+            "late; what did not change costs a search of the catalogue."
+        ),
+    )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Newest dates over every AOI."""
         now = context.scheduled_execution_time

@@ -9,7 +9,11 @@ from geostack_dagster.pipeline.workspace import aoi_files
 from geostack_dagster.resources.storage import Storage
 
 
-@dg.sensor(name="aoi_sensor", minimum_interval_seconds=30)
+@dg.sensor(
+    name="aoi_sensor",
+    minimum_interval_seconds=30,
+    description="Makes a partition of every GeoJSON file that is new in the AOI folder.",
+)
 def aoi_sensor(
     context: dg.SensorEvaluationContext, storage: Storage
 ) -> dg.SensorResult | dg.SkipReason:

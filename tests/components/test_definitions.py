@@ -49,8 +49,10 @@ def test_automation_is_off_until_someone_turns_it_on(definitions):
     assert len(repository.sensor_defs) > len(repository.schedule_defs) > 1
     for sensor in repository.sensor_defs:
         assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+        assert sensor.description
     for schedule in repository.schedule_defs:
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert schedule.description
 
 
 def test_assets_say_what_they_are(definitions):

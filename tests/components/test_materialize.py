@@ -83,11 +83,11 @@ def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
     assert any("data:image" in str(value.value) for value in events["indices"].metadata.values())
     for parent, noun in pairwise(STAGES):
         # Each says where its file lies, and where that of its parent does.
-        parts = events[parent].metadata["dagster/uri"], events[noun].metadata[f"parent_{parent}"]
-        assert parts[0] == parts[1]
-        assert Path(parts[0].value).exists()
+        path = events[noun].metadata[f"parent_{parent}"].value
+        assert events[parent].metadata["dagster/uri"].value == Path(path).as_uri()
+        assert Path(path).exists()
     snapshot = events["snapshot"].metadata
-    rows = pq.read_table(snapshot["dagster/uri"].value)
+    rows = pq.read_table(events["stack"].metadata["parent_snapshot"].value)
     assert snapshot["dagster/partition_row_count"].value == rows.num_rows
     schema = snapshot["dagster/column_schema"].value
     assert [column.name for column in schema.columns] == rows.column_names
