@@ -73,7 +73,7 @@ def _indices(spec: PipelineSpec) -> list[dg.TableColumn]:
 
 
 def _enhancement(spec: PipelineSpec) -> list[dg.TableColumn]:
-    return _table(*_MAPS)
+    return _table(*_MAPS, ("mask", "uint8 (classes)", "what the pixel may be used for"))
 
 
 def _plumes(spec: PipelineSpec) -> list[dg.TableColumn]:

@@ -25,7 +25,8 @@ from geostack_dagster.inference.detection import Detection, detect
 from geostack_dagster.inference.matched_filter import MatchedFilter
 from geostack_dagster.inference.target import NARROW_NM, Target
 
-_LEAST_SENSITIVITY = 0.3  # darker pixels turn into noise when divided by their sensitivity
+LEAST_SENSITIVITY = 0.3
+"""Darker pixels turn into noise when divided by their sensitivity."""
 
 
 class Calibration(StrEnum):
@@ -54,7 +55,7 @@ class Enhancement:
     @property
     def corrected(self) -> Float64[np.ndarray, "y x"]:
         """Enhancement over sensitivity, NaN where the pixel is too dark to say."""
-        bright = self.sensitivity >= _LEAST_SENSITIVITY
+        bright = self.sensitivity >= LEAST_SENSITIVITY
         divisor = np.where(bright, self.sensitivity, np.nan)
         return np.asarray(self.enhancement / divisor)
 

@@ -1,12 +1,14 @@
 """Methane enhancement of each day of a partition, on the AOI's grid, by the pipeline's method."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, time
 from importlib import import_module
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import UInt8
 
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
@@ -18,7 +20,9 @@ from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.enhancement import Enhancement
 from geostack_dagster.pipeline import cube
+from geostack_dagster.pipeline.methane.picture import caption_of, style_of
 from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
+from geostack_dagster.pipeline.methane.quality import ATTRS, class_map, quality
 from geostack_dagster.pipeline.products import Shelf
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
@@ -28,6 +32,7 @@ from geostack_dagster.publish.cog import BandText
 from geostack_dagster.publish.product import Product, PublishReport, publish
 
 GROUP = "enhancement"
+MASK = "mask"
 TEXTS: Mapping[str, tuple[str, str]] = {
     "enhancement": ("methane enhancement above the background", "ppm m"),
     "uncertainty": ("one standard deviation of the enhancement", "ppm m"),
@@ -164,14 +169,17 @@ def _schema(ask: Ask, grid: Grid) -> CubeSchema:
         name=GROUP,
         grid=grid,
         start=ask.spec.start,
-        variables=tuple(
-            Variable(
-                name=name,
-                dtype="float32",
-                fill_value=np.nan,
-                attrs={"long_name": long_name, "units": unit},
-            )
-            for name, (long_name, unit) in TEXTS.items()
+        variables=(
+            *(
+                Variable(
+                    name=name,
+                    dtype="float32",
+                    fill_value=np.nan,
+                    attrs={"long_name": long_name, "units": unit},
+                )
+                for name, (long_name, unit) in TEXTS.items()
+            ),
+            Variable(name=MASK, dtype="uint8", fill_value=255, attrs=ATTRS),
         ),
         chunk=(ask.spec.chunk, ask.spec.chunk),
         title=f"Methane enhancement, {ask.spec.provider.title}, {ask.spec.collection}",
@@ -192,13 +200,18 @@ def _dataset(grid: Grid, plans: Sequence[DayPlan], results: Sequence[Enhancement
                 np.stack([getattr(result, name).astype(np.float32) for result in results]),
             )
             for name in TEXTS
-        },
+        }
+        | {MASK: (("time", "y", "x"), np.stack([_mask(result) for result in results]))},
         coords={
             "time": np.array([plan.day for plan in plans], "datetime64[ns]"),
             "y": grid.top - half - grid.resolution * np.arange(grid.height),
             "x": grid.left + half + grid.resolution * np.arange(grid.width),
         },
     )
+
+
+def _mask(result: Enhancement) -> UInt8[np.ndarray, "y x"]:
+    return quality(result.enhancement, result.sensitivity)
 
 
 def _facts(results: Sequence[Enhancement]) -> dict[str, Any]:
@@ -226,10 +239,14 @@ def _publish(ask: Ask, shelf: Shelf, plan: DayPlan, result: Enhancement) -> Publ
         f"{ask.spec.collection}"
     )
     facts = {"calibration": result.calibration.value, "target": result.target}
+    when = plan.acquired or datetime.combine(plan.day, time(12), tzinfo=UTC)
     product = Product(
         origin=shelf.origin(plan.day, lineage, facts),
         grid=ask.grid,
         bands={name: getattr(result, name).astype(np.float32) for name in TEXTS},
         texts={name: BandText(long_name=words, unit=unit) for name, (words, unit) in TEXTS.items()},
+        mask=class_map(result.enhancement, result.sensitivity),
+        style=style_of(result.enhancement, ()),
+        caption=caption_of(ask.spec, ask.partition.aoi, when, title="Enhancement"),
     )
     return publish(product, shelf.folder(plan.day))

@@ -22,6 +22,8 @@ from geostack_dagster.pipeline import cube
 from geostack_dagster.pipeline.enhancement import GROUP, TEXTS, methane_of
 from geostack_dagster.pipeline.methane.candidates import Scene, enhancement_of
 from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS
+from geostack_dagster.pipeline.methane.picture import annotation_of, caption_of, style_of
+from geostack_dagster.pipeline.methane.quality import class_map
 from geostack_dagster.pipeline.methane.wind import table_text, wind_source
 from geostack_dagster.pipeline.products import Shelf
 from geostack_dagster.pipeline.report import Outcome, StageReport
@@ -155,18 +157,24 @@ def _publish(spec: PipelineSpec, shelf: Shelf, scene: Scene) -> PublishReport:
         f"({result.calibration.value}); plumes by hysteresis on enhancement over uncertainty"
     )
     labels = np.where(scene.observed, scene.detected.labels, np.nan)
-    maps = {"enhancement": result.enhancement, "plume": labels}
-    long_name, unit = TEXTS["enhancement"]
+    # The archive's own maps are published here, for no stage before has.
+    is_given = methane_of(spec).method is MethaneMethod.ARCHIVE
+    names = tuple(TEXTS) if is_given else ("enhancement",)
+    maps = {name: getattr(result, name) for name in names} | {"plume": labels}
     texts = {
-        "enhancement": BandText(long_name=long_name, unit=unit),
-        "plume": BandText(long_name="number of the plume, 0 for none"),
-    }
+        name: BandText(long_name=long_name, unit=unit) for name, (long_name, unit) in TEXTS.items()
+    } | {"plume": BandText(long_name="number of the plume, 0 for none")}
+    words = "Methane plumes" if result.calibration is Calibration.ABSOLUTE else "Methane patterns"
     product = Product(
         origin=shelf.origin(day, lineage, _summary(scene)),
         grid=scene.grid,
         bands={name: values.astype(np.float32) for name, values in maps.items()},
         texts=texts,
+        mask=class_map(result.enhancement, result.sensitivity) if is_given else None,
         shown="enhancement",
+        style=style_of(result.enhancement, scene.features),
+        caption=caption_of(spec, shelf.partition.aoi, scene.moment, title=words),
+        annotation=annotation_of(scene.features, scene.state, float(scene.observed.mean())),
         attachments={
             "outlines": Attachment(
                 ".geojson", geojson(scene.features), GEOJSON, "Outlines and rates of plumes"

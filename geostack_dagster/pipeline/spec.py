@@ -21,8 +21,8 @@ STAGE_CODE = {
     "stack": 1,
     "cube": 1,
     "indices": 1,
-    "enhancement": 1,
-    "plumes": 1,
+    "enhancement": 2,
+    "plumes": 2,
 }
 _UPSTREAM = {
     "stack": "snapshot",

@@ -3,6 +3,7 @@
 import io
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Page:
         anchor: str = "la",
     ) -> float:
         """Write words; returns their width [px]. `anchor` is Pillow's: `la` is left, ascender."""
-        font = ImageFont.load_default(size=size)
+        font = font_of(size)
         shown = printable(words)
         self.draw.text(at, shown, font=font, fill=colour, anchor=anchor)
         return float(font.getlength(shown))
@@ -43,9 +44,9 @@ class Page:
     ) -> None:
         """Write words in one line, smaller or cut off if the room [px] needs it."""
         shown = printable(words)
-        while size > 11 and ImageFont.load_default(size=size).getlength(shown) > room:
+        while size > 11 and font_of(size).getlength(shown) > room:
             size -= 1
-        font = ImageFont.load_default(size=size)
+        font = font_of(size)
         while len(shown) > 4 and font.getlength(shown) > room:
             shown = shown[:-4].rstrip() + "..."
         self.draw.text(at, shown, font=font, fill=colour, anchor="la")
@@ -61,6 +62,12 @@ class Page:
     def png(self) -> bytes:
         """PNG with a palette that holds every colour drawn, greys of text apart."""
         return encode_png(np.asarray(self.image))
+
+
+@lru_cache(maxsize=32)
+def font_of(size: int) -> Any:
+    """Pillow's own font in a size [px]."""
+    return ImageFont.load_default(size=size)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -87,4 +94,4 @@ def printable(words: str) -> str:
     """The words in the letters that Pillow's own font has: Latin without accents."""
     plain = unicodedata.normalize("NFKD", words.translate({0x2212: "-", 0xD7: "x"}))
     kept = [letter for letter in plain if not unicodedata.combining(letter)]
-    return "".join(letter if letter.isascii() or letter in "·°" else "?" for letter in kept)
+    return "".join(letter if letter.isascii() or letter in "·°±" else "?" for letter in kept)

@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs of float32 maps, with everything a reader needs inside the file."""
+"""Cloud-optimised GeoTIFFs of float32 maps and uint8 classes, with all a reader needs inside."""
 
 import hashlib
 import math
@@ -23,17 +23,19 @@ MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 _TILE = 512
 _CREATION = {
     "driver": "COG",
-    "dtype": "float32",
     "compress": "DEFLATE",
-    "predictor": "FLOATING_POINT",
     "blocksize": _TILE,
     "interleave": "BAND",  # one map is read without the others
-    "overview_resampling": "AVERAGE",
     "bigtiff": "IF_SAFER",
+}
+_BY_DTYPE: Mapping[str, Mapping[str, str]] = {
+    "float32": {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"},
+    "uint8": {"overview_resampling": "MODE"},  # classes have no mean
 }
 _SHA256_MULTIHASH = "1220"  # code of sha2-256, then its length in bytes
 
 type Map = NDArray[np.float32]
+type Classes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class CogReport:
 
 def write_cog(
     url: str,
-    bands: Mapping[str, Map],
+    bands: Mapping[str, Map | Classes],
     grid: Grid,
     *,
     nodata: float = math.nan,
@@ -90,14 +92,16 @@ def write_cog(
 
     Args:
         url: A path, or a URL of an object store or any other file system that fsspec knows.
-        bands: float32 `y x` by name, NaN where there is no value.
+        bands: `y x` by name: all float32, NaN where there is no value, or all uint8, every one a
+            class.
         grid: Where the pixels lie.
-        nodata: Written in place of NaN; NaN by default.
+        nodata: Written in place of NaN; NaN by default. Classes have none.
         descriptions: Long name and unit by band.
         tags: Metadata of the file.
 
     Raises:
-        ConfigurationError: If a band is not float32 of the grid's shape, or holds the nodata value.
+        ConfigurationError: If bands differ in type, or one is neither float32 nor uint8 of the
+            grid's shape, or holds the nodata value.
         IntegrityError: If a tag holds a signature, or the file does not read back equal.
         ServiceError: If the object store does not take the file.
     """
@@ -120,7 +124,7 @@ def write_cog(
         )
 
 
-def statistics_of(values: Map) -> Statistics:
+def statistics_of(values: Map | Classes) -> Statistics:
     """Statistics of the finite pixels, in float64."""
     finite = values[np.isfinite(values)]
     percent = round(100 * finite.size / max(values.size, 1), 4)
@@ -140,13 +144,14 @@ def multihash(content: bytes) -> str:
     return _SHA256_MULTIHASH + hashlib.sha256(content).hexdigest()
 
 
-def _check(bands: Mapping[str, Map], grid: Grid, nodata: float) -> None:
+def _check(bands: Mapping[str, Map | Classes], grid: Grid, nodata: float) -> None:
     if not bands:
         raise ConfigurationError("a COG needs at least one band")
+    wanted = _dtype(bands)
     for name, values in bands.items():
-        if values.shape != grid.shape or values.dtype != np.float32:
+        if values.shape != grid.shape or values.dtype != wanted:
             raise ConfigurationError(
-                f"band {name!r} is {values.dtype} of shape {values.shape}; the grid needs float32 "
+                f"band {name!r} is {values.dtype} of shape {values.shape}; the grid needs {wanted} "
                 f"of shape {grid.shape}"
             )
         if not math.isnan(nodata) and bool((values == np.float32(nodata)).any()):
@@ -163,20 +168,31 @@ def _check_unsigned(tags: Mapping[str, str], url: str) -> None:
             )
 
 
-def _profile(bands: Mapping[str, Map], grid: Grid, nodata: float) -> dict[str, Any]:
+def _dtype(bands: Mapping[str, Map | Classes]) -> str:
+    """Of all bands: that of the first one if a COG can have it."""
+    first = str(next(iter(bands.values())).dtype)
+    return first if first in _BY_DTYPE else "float32"
+
+
+def _profile(bands: Mapping[str, Map | Classes], grid: Grid, nodata: float) -> dict[str, Any]:
+    dtype = _dtype(bands)
     return {
         **_CREATION,
+        **_BY_DTYPE[dtype],
+        "dtype": dtype,
         "count": len(bands),
         "height": grid.height,
         "width": grid.width,
         "crs": CRS.from_user_input(grid.crs),
         "transform": Affine(*grid.transform),
-        "nodata": nodata,
+        "nodata": nodata if dtype == "float32" else None,
     }
 
 
-def _filled(values: Map, nodata: float) -> Map:
-    return values if math.isnan(nodata) else np.where(np.isnan(values), np.float32(nodata), values)
+def _filled(values: Map | Classes, nodata: float) -> Map | Classes:
+    if math.isnan(nodata) or values.dtype == np.uint8:
+        return values
+    return np.where(np.isnan(values), np.float32(nodata), values)
 
 
 def _describe(target: Any, number: int, name: str, text: BandText, statistics: Statistics) -> None:
@@ -190,7 +206,8 @@ def _describe(target: Any, number: int, name: str, text: BandText, statistics: S
     target.update_tags(number, **stated)
 
 
-def _verify(path: Path, bands: Mapping[str, Map], grid: Grid, nodata: float) -> None:
+def _verify(path: Path, bands: Mapping[str, Map | Classes], grid: Grid, nodata: float) -> None:
+    dtype = _dtype(bands)
     with rasterio.open(path) as source:
         place = (source.crs, source.transform[:6], source.shape)
         wanted = (CRS.from_user_input(grid.crs), grid.transform, grid.shape)
@@ -198,7 +215,7 @@ def _verify(path: Path, bands: Mapping[str, Map], grid: Grid, nodata: float) -> 
             raise IntegrityError(f"{path.name} reads back as {place}, not as a COG of {wanted}")
         for number, (name, values) in enumerate(bands.items(), start=1):
             read = source.read(number)
-            if not np.array_equal(read, _filled(values, nodata), equal_nan=True):
+            if not np.array_equal(read, _filled(values, nodata), equal_nan=dtype == "float32"):
                 raise IntegrityError(
                     f"band {name!r} of {path.name} does not read back as it was written; the disk "
                     "or the TIFF library is at fault"

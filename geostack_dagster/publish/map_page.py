@@ -1,6 +1,6 @@
 """Layout of a map on a page: header, map, colour bar, scale bar and legend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geostack_dagster.domain.grid import Grid
+from geostack_dagster.publish.annotation import Annotation, Frame, draw
 from geostack_dagster.publish.canvas import INK, MUTED, Page
 from geostack_dagster.publish.colours import Style, colour_table, round_step, ticks
 from geostack_dagster.publish.footprint import pixel_size_m
@@ -19,6 +20,7 @@ _MARGIN = 16
 _HEADER, _FOOTER = 60, 64
 _BAR_GAP, _BAR_WIDTH, _BAR_ROOM = 18, 16, 84
 _MAX_MAP_HEIGHT, _MIN_BAR_HEIGHT = 480, 120
+_NOTE_LINE, _NOTE_GAP = 21, 10
 _TICK_ROOM = 36
 _NARROWEST_PAGE = 360
 _SCALE_BAR_SHARE = 0.3
@@ -37,6 +39,8 @@ class Caption:
     """Its long name."""
     aoi: str = ""
     date: str = ""
+    """When it was seen: a day, or a moment."""
+    sensor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class MapPage:
     style: Style
     """With both ends fixed."""
     masks: Masks
+    annotation: Annotation = field(default_factory=Annotation)
 
     def drawn(self, width: int, *, levels: int) -> Page:
         """The page, at most so wide [px], the map in so many colours."""
@@ -72,14 +77,28 @@ class MapPage:
         table = colour_table(self.style.ramp, levels)
         page = Page(
             max(columns + 2 * _MARGIN + _BAR_GAP + _BAR_ROOM, _NARROWEST_PAGE),
-            _HEADER + max(rows, _MIN_BAR_HEIGHT) + _FOOTER,
+            _HEADER + max(rows, _MIN_BAR_HEIGHT) + _FOOTER + self._notes_height,
         )
         self._header(page)
         page.paste(self._coloured((columns, rows), table), (_MARGIN, _HEADER))
         page.frame((_MARGIN - 1, _HEADER - 1, _MARGIN + columns, _HEADER + rows))
+        frame = Frame(grid=self.grid, left=_MARGIN, top=_HEADER, width=columns, height=rows)
+        draw(page, frame, self.annotation)
         self._colour_bar(page, _MARGIN + columns + _BAR_GAP, max(rows, _MIN_BAR_HEIGHT), table)
+        self._notes(page)
         self._footer(page, columns)
         return page
+
+    @property
+    def _notes_height(self) -> int:
+        notes = len(self.annotation.notes)
+        return notes * _NOTE_LINE + _NOTE_GAP if notes else 0
+
+    def _notes(self, page: Page) -> None:
+        top = page.image.height - _FOOTER - self._notes_height + _NOTE_GAP
+        for number, words in enumerate(self.annotation.notes):
+            at = (_MARGIN, top + number * _NOTE_LINE)
+            page.fitted_text(at, words, size=15, room=page.image.width - 2 * _MARGIN)
 
     def _map_size(self, room: int) -> tuple[int, int]:
         width_m, height_m = self._extent_m()
@@ -100,7 +119,8 @@ class MapPage:
             room=room - used,
             colour=MUTED,
         )
-        place = " · ".join(words for words in (self.caption.date, self.caption.aoi) if words)
+        told = (self.caption.date, self.caption.aoi, self.caption.sensor)
+        place = " · ".join(words for words in told if words)
         page.fitted_text((_MARGIN, 36), place, size=14, room=room)
 
     def _coloured(self, size: tuple[int, int], table: Pixels) -> Pixels:

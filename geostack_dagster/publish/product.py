@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pystac
 from PIL import __version__ as pillow_version
 
 from geostack_dagster.domain.fingerprint import fingerprint
@@ -21,7 +22,8 @@ from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.item import assets
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, IntegrityError
-from geostack_dagster.publish.cog import BandText, CogReport, Map, multihash, write_cog
+from geostack_dagster.publish.annotation import Annotation
+from geostack_dagster.publish.cog import BandText, Classes, CogReport, Map, multihash, write_cog
 from geostack_dagster.publish.colours import Style, style_of
 from geostack_dagster.publish.map_page import Caption, Masks
 from geostack_dagster.publish.quicklook import index_map
@@ -30,6 +32,7 @@ from geostack_dagster.publish.stac_item import (
     data_asset,
     encoded,
     file_asset,
+    mask_asset,
     product_id,
     product_item,
     same_content,
@@ -52,6 +55,16 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMap:
+    """What each pixel's value may be used for, as classes in a COG of their own."""
+
+    values: Classes = field(repr=False)
+    """`y x`."""
+    meanings: Mapping[int, tuple[str, str]]
+    """Name and description of each class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """Maps of one partition, and all that a reader is told about them."""
 
@@ -67,6 +80,12 @@ class Product:
     """Colours of the quicklook; by default those of the band's name."""
     masks: Masks = field(default_factory=Masks)
     """Why pixels have no value, for the quicklook."""
+    caption: Caption | None = None
+    """Words of the quicklook; by default the band's name, the AOI and the day."""
+    annotation: Annotation = field(default_factory=Annotation)
+    """Outlines, wind and results on the quicklook."""
+    mask: ClassMap | None = None
+    """Published beside the maps, as the asset `mask`."""
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     """Other files, by the key of their asset."""
 
@@ -120,11 +139,13 @@ def publish(product: Product, folder: str, *, now: datetime | None = None) -> Pu
         descriptions=product.texts,
         tags=_tags(product.origin),
     )
+    mask = _mask(product, folder, stem)
     picture = _quicklook(product)
     write_bytes(f"{folder}/{stem}.png", picture)
     for attached in product.attachments.values():
         write_bytes(f"{folder}/{stem}{attached.suffix}", attached.content)
-    document = _item(product, report, picture, stem)
+    described = _described(product, report, picture, stem) | mask
+    document = product_item(product.origin, product.grid, described)
     moment = now or datetime.now(UTC)
     unchanged = previous is not None and same_content(previous, document)
     published = previous if unchanged and previous else stamped(document, moment, previous)
@@ -161,6 +182,9 @@ def _digest(product: Product) -> str:
         maps.update(np.ascontiguousarray(values).data)
     for mask in (product.masks.clear, product.masks.observed):
         maps.update(b"-" if mask is None else np.packbits(mask).data)
+    if product.mask is not None:
+        maps.update(np.ascontiguousarray(product.mask.values).data)
+        maps.update(_meaning(product.mask).encode())
     return fingerprint(
         {
             "maps": maps.hexdigest(),
@@ -175,6 +199,8 @@ def _digest(product: Product) -> str:
             "facts": dict(product.origin.facts),
             "shown": product.shown,
             "style": str(product.style),
+            "caption": str(product.caption),
+            "annotation": str(product.annotation),
             "software": dict(product.origin.software) | {"pillow": pillow_version},
         }
     )[:_DIGEST_LENGTH]
@@ -197,15 +223,42 @@ def _quicklook(product: Product) -> bytes:
     return index_map(
         product.bands[name],
         product.grid,
-        caption=Caption(
-            title=name, subtitle=text.long_name, aoi=partition.aoi, date=partition.date
-        ),
+        caption=product.caption
+        or Caption(title=name, subtitle=text.long_name, aoi=partition.aoi, date=partition.date),
         style=product.style or style_of(name, unit=text.unit),
         masks=product.masks,
+        annotation=product.annotation,
     )
 
 
-def _item(product: Product, report: CogReport, picture: bytes, stem: str) -> dict[str, Any]:
+def _mask(product: Product, folder: str, stem: str) -> dict[str, pystac.Asset]:
+    """Write the mask, if there is one, and describe it."""
+    if product.mask is None:
+        return {}
+    report = write_cog(
+        f"{folder}/{stem}-mask.tif",
+        {"mask": product.mask.values},
+        product.grid,
+        descriptions={"mask": BandText(long_name=_meaning(product.mask))},
+        tags=_tags(product.origin),
+    )
+    asset = mask_asset(
+        report,
+        product.grid,
+        href=f"./{stem}-mask.tif",
+        title="What each pixel may be used for",
+        meanings=product.mask.meanings,
+    )
+    return {"mask": asset}
+
+
+def _meaning(mask: ClassMap) -> str:
+    return ", ".join(f"{value} {name}" for value, (name, _) in mask.meanings.items())
+
+
+def _described(
+    product: Product, report: CogReport, picture: bytes, stem: str
+) -> dict[str, pystac.Asset]:
     described = {
         "data": data_asset(
             report,
@@ -222,7 +275,7 @@ def _item(product: Product, report: CogReport, picture: bytes, stem: str) -> dic
             roles=("thumbnail", "overview"),
         ),
     }
-    described |= {
+    return described | {
         key: file_asset(
             href=f"./{stem}{attached.suffix}",
             content=attached.content,
@@ -231,7 +284,6 @@ def _item(product: Product, report: CogReport, picture: bytes, stem: str) -> dic
         )
         for key, attached in product.attachments.items()
     }
-    return product_item(product.origin, product.grid, described)
 
 
 def _previous(item_url: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.publish.annotation import Annotation
 from geostack_dagster.publish.canvas import encode_png
 from geostack_dagster.publish.colours import Style, style_of
 from geostack_dagster.publish.map_page import NODATA_GREY, Caption, MapPage, Masks, resampled
@@ -19,7 +20,7 @@ from geostack_dagster.publish.map_page import NODATA_GREY, Caption, MapPage, Mas
 MAX_BYTES = 100_000
 """A picture is made coarser until it is smaller: Dagster keeps it inside an event."""
 
-_NARROWEST = 320
+_WIDTH_PX, _NARROWEST = 640, 320
 _COARSENING = ((128, 1.0), (64, 1.0), (32, 1.0), (32, 0.8), (24, 0.65), (16, 0.5), (8, 0.5))
 _STRETCH_PERCENT = (2, 98)
 _DARKEST, _BRIGHTEST = (0.0, 0.05), (0.12, 0.35)
@@ -33,7 +34,7 @@ def index_map(
     caption: Caption,
     style: Style | None = None,
     masks: Masks | None = None,
-    width_px: int = 640,
+    annotation: Annotation | None = None,
 ) -> bytes:
     """PNG of one map: colours, colour bar, scale bar, legend of greys and the grid's CRS.
 
@@ -45,7 +46,7 @@ def index_map(
         caption: Title, AOI and date.
         style: Colours and their range; by default the one for the caption's title.
         masks: Why values are missing.
-        width_px: Width of the picture.
+        annotation: Outlines and wind over the map, and lines of results below it.
 
     Raises:
         ConfigurationError: If the values or a mask do not have the grid's shape.
@@ -62,9 +63,10 @@ def index_map(
         caption=caption,
         style=(style or style_of(caption.title)).fitted(values),
         masks=masks,
+        annotation=annotation or Annotation(),
     )
     for levels, factor in _COARSENING:
-        picture = page.drawn(max(round(width_px * factor), _NARROWEST), levels=levels).png()
+        picture = page.drawn(max(round(_WIDTH_PX * factor), _NARROWEST), levels=levels).png()
         if len(picture) <= MAX_BYTES:
             break
     return picture

@@ -28,6 +28,8 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
 )
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+"""Of Items with a mask, besides the others."""
 _ONE_PASS = timedelta(days=1)
 _VOLATILE = ("created", "updated")
 _STAC_VERSION = "1.1.0"
@@ -107,7 +109,7 @@ def product_item(origin: Origin, grid: Grid, assets: Mapping[str, pystac.Asset])
         start_datetime=first,
         end_datetime=last,
         properties=_properties(origin, grid),
-        stac_extensions=list(EXTENSIONS),
+        stac_extensions=sorted(_extensions(assets)),
     )
     for key, asset in assets.items():
         item.add_asset(key, asset)
@@ -146,6 +148,21 @@ def data_asset(
             "file:checksum": report.checksum,
         },
     )
+
+
+def mask_asset(
+    report: CogReport, grid: Grid, *, href: str, title: str, meanings: Mapping[int, tuple[str, str]]
+) -> pystac.Asset:
+    """Asset of a COG of classes: what each value means, besides all that `data_asset` says."""
+    asset = data_asset(report, grid, href=href, texts={}, title=title)
+    asset.roles = ["data-mask"]
+    classes = [
+        {"value": value, "name": name, "description": words}
+        for value, (name, words) in meanings.items()
+    ]
+    del asset.extra_fields["nodata"]
+    asset.extra_fields |= {"data_type": "uint8", "classification:classes": classes}
+    return asset
 
 
 def file_asset(
@@ -203,6 +220,11 @@ def check_unsigned(document: Mapping[str, Any]) -> None:
                 f"{place} of Item {document.get('id')} holds a signature; publish the canonical "
                 "href (domain.hrefs.canonical) instead"
             )
+
+
+def _extensions(assets: Mapping[str, pystac.Asset]) -> set[str]:
+    has_classes = any("classification:classes" in one.extra_fields for one in assets.values())
+    return {*EXTENSIONS, CLASSIFICATION} if has_classes else set(EXTENSIONS)
 
 
 def _properties(origin: Origin, grid: Grid) -> dict[str, Any]:

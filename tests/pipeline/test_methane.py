@@ -8,6 +8,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 
 from geostack_dagster.auth.redaction import scan
 from geostack_dagster.cube.store import open_store
@@ -158,8 +159,48 @@ def test_a_published_scene_says_what_it_was_made_from(workspace):
         assert item["properties"]["geostack:sources"]
         for asset in item["assets"].values():
             assert (folder / asset["href"]).is_file()
+        assert {"processing:lineage", "proj:code"} <= item["properties"].keys()
     outlines = json.loads(next(folder.glob("*.geojson")).read_text())
     assert outlines["type"] == "FeatureCollection"
+
+
+@pytest.mark.parametrize(
+    ("facts", "product"),
+    [(SWATH, "enhancement"), (GIVEN, "plumes")],
+    ids=["matched_filter", "archive"],
+)
+def test_a_mask_says_which_pixels_may_be_used(workspace, facts, product):
+    spec = spec_of("methane", facts)
+    run(spec, workspace)
+    folder = Path(
+        workspace.layout.published(Partition(spec.name, AREA, DAY, spec.cadence), product)
+    )
+    (mask_file,) = folder.glob("*-mask.tif")
+    (data_file,) = set(folder.glob("*.tif")) - {mask_file}
+    with rasterio.open(mask_file) as mask, rasterio.open(data_file) as data:
+        classes = mask.read(1)
+        names = list(data.descriptions)
+        assert {"enhancement", "uncertainty", "sensitivity"} <= set(names)
+        enhancement = data.read(names.index("enhancement") + 1)
+    assert np.isfinite(enhancement[classes == 1]).all()
+    assert np.isnan(enhancement[classes == 0]).all()
+    assert (classes == 1).mean() > 0.5
+    assert (classes == 0).any()
+    if product == "enhancement":
+        store = open_store(workspace.layout.cube(spec.name, AREA))
+        stored = store.open("enhancement").sel(time=DAY)["mask"]
+        assert stored.attrs["flag_meanings"] == "no_value usable insensitive"
+        assert np.array_equal(stored.to_numpy(), classes)
+
+
+def test_a_doubtful_plume_says_why(workspace):
+    spec = spec_of("relative", RELATIVE)
+    run(spec, workspace)
+    table = plumes(spec, workspace)
+    unsure = table[table["state"] == "UNCERTAIN"]
+    assert len(unsure) > 0
+    assert unsure["uncertain_because"].str.contains("below|fewer|unobserved").all()
+    assert table[table["state"] == "PLUME"]["uncertain_because"].isna().all()
 
 
 def test_wind_that_is_missing_is_told_with_the_remedy(workspace):

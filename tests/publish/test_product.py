@@ -16,7 +16,7 @@ from geostack_dagster.domain.hrefs import SIGNATURE
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.publish.cog import multihash
 from geostack_dagster.publish.map_page import Masks
-from geostack_dagster.publish.product import Product, publish
+from geostack_dagster.publish.product import ClassMap, Product, publish
 from geostack_dagster.storage import exists, read_bytes
 
 NOW = datetime(2024, 6, 5, 12, tzinfo=UTC)
@@ -175,3 +175,32 @@ def test_a_product_needs_the_band_it_shows(product: Product) -> None:
         dataclasses.replace(product, shown="EVI")
     with pytest.raises(ConfigurationError, match="no band to publish"):
         dataclasses.replace(product, bands={})
+
+
+def test_a_mask_is_a_cog_of_classes_whose_meanings_the_item_states(
+    tmp_path: Path, product: Product
+) -> None:
+    values = np.isfinite(product.bands["NDVI"]).astype(np.uint8)
+    mask = ClassMap(values=values, meanings={0: ("no_value", "nothing"), 1: ("usable", "all")})
+    report = publish(dataclasses.replace(product, mask=mask), str(tmp_path), now=NOW)
+    item = pystac.Item.from_file(report.item_url)
+    asset = item.assets["mask"]
+    assert asset.roles == ["data-mask"]
+    stated = asset.extra_fields["classification:classes"]
+    assert [(one["value"], one["name"]) for one in stated] == [(0, "no_value"), (1, "usable")]
+    assert any("classification" in uri for uri in item.stac_extensions)
+    content = Path(asset.get_absolute_href()).read_bytes()
+    assert asset.extra_fields["file:checksum"] == multihash(content)
+    with rasterio.open(asset.get_absolute_href()) as source:
+        assert (source.dtypes, source.nodata) == (("uint8",), None)
+        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert np.array_equal(source.read(1), values)
+    again = dataclasses.replace(product, mask=dataclasses.replace(mask, values=1 - values))
+    publish(again, str(tmp_path), now=LATER)
+    assert not Path(asset.get_absolute_href()).exists()  # replaced, and nothing left over
+
+
+def test_what_is_neither_a_map_nor_classes_is_refused(tmp_path: Path, product: Product) -> None:
+    maps = {name: values.astype(np.float64) for name, values in product.bands.items()}
+    with pytest.raises(ConfigurationError, match=r"is float64 .* needs float32"):
+        publish(dataclasses.replace(product, bands=maps), str(tmp_path), now=NOW)

@@ -1,6 +1,6 @@
 """Plumes of one scene as rows of a table: outline, strength, and rate where it can be given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -63,9 +63,13 @@ class Scene:
     @cached_property
     def plumes(self) -> tuple[Plume, ...]:
         """Candidates, in the order of their labels; sure ones stand out of the scene's clutter."""
+        return find_plumes(self.detected, self.result.enhancement, self.observed, self.certainty)
+
+    @cached_property
+    def certainty(self) -> Certainty:
+        """Where a candidate becomes a plume in this scene."""
         usual = Certainty()
-        certainty = replace(usual, peak_score=max(usual.peak_score, _CLUTTER * self.clutter))
-        return find_plumes(self.detected, self.result.enhancement, self.observed, certainty)
+        return replace(usual, peak_score=max(usual.peak_score, _CLUTTER * self.clutter))
 
     @cached_property
     def clutter(self) -> float:
@@ -109,6 +113,7 @@ class Scene:
             "peak_score": plume.peak_score,
             "pixels": plume.pixels,
             "masked_fraction": plume.masked_fraction,
+            "uncertain_because": "; ".join(_doubts(plume, self.certainty)) or None,
         }
         try:
             values |= _rate(self._quantified(plume, longitude, latitude))
@@ -145,6 +150,22 @@ class Scene:
             for polygon in shape["coordinates"]
         ]
         return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _doubts(plume: Plume, certainty: Certainty) -> Iterator[str]:
+    """Why a candidate is no sure plume; nothing if it is one."""
+    if plume.peak_score < certainty.peak_score:
+        yield (
+            f"peak score {plume.peak_score:.1f} is below {certainty.peak_score:.1f}, which noise "
+            "and ground may reach"
+        )
+    if plume.pixels < certainty.pixels:
+        yield f"{plume.pixels} pixels are fewer than {certainty.pixels}"
+    if plume.masked_fraction > certainty.masked_fraction:
+        yield (
+            f"{plume.masked_fraction:.0%} in and around it is unobserved: it may go on, or be "
+            "the edge of a cloud"
+        )
 
 
 def enhancement_of(

@@ -38,4 +38,5 @@ PLUME_COLUMNS: Mapping[str, Column] = {
     "wind_source": Column("string", "where the wind is known from"),
     "scheme": Column("string", "how mass and wind became a rate"),
     "not_quantified": Column("string", "why there is no rate"),
+    "uncertain_because": Column("string", "why an UNCERTAIN candidate is no sure plume"),
 }
