@@ -1,8 +1,11 @@
 """Where lazy arrays are computed: threads of this process, or a Dask cluster by its address."""
 
+import sys
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from dask.base import compute
@@ -10,14 +13,39 @@ from dask.base import compute
 from geostack_dagster.errors import ServiceError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
 _THREADS = 8
 _CONNECT_S = 30.0
 _PATIENCE_S = 120.0  # a cluster that scales with its work may have no worker yet
 _LOOK_S = 2.0
 
+_MOST_TOPICS = 64
+
 _clients: dict[str, "Client"] = {}
+_notes: OrderedDict[str, list[Any]] = OrderedDict()
+_noting = Lock()
+
+
+def note(topic: str, what: Any) -> list[Any]:
+    """Have the process that started a computation learn of something; what was noted here so far.
+
+    From within a block. A worker tells its scheduler, in one stream with the block's own end: who
+    learns that a block is done can learn of its notes too, also when the worker has died since.
+
+    Args:
+        topic: Names the computation.
+        what: Plain values, as JSON has them.
+    """
+    worker = _worker()
+    if worker is not None:
+        worker.log_event(topic, what)
+    with _noting:
+        found = _notes.setdefault(topic, [])
+        found.append(what)
+        while len(_notes) > _MOST_TOPICS:
+            _notes.popitem(last=False)
+        return list(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +111,18 @@ class Engine:
         with _translated(self.scheduler):
             return list(_client(self.scheduler).run(ask).values())
 
+    def notes(self, topic: str) -> list[Any]:
+        """Everything that was noted of a topic, wherever it was computed.
+
+        Raises:
+            ServiceError: If the cluster does not answer.
+        """
+        if self.scheduler is None:
+            with _noting:
+                return list(_notes.get(topic, ()))
+        with _translated(self.scheduler):
+            return [what for _, what in _client(self.scheduler).get_events(topic)]
+
     def _chosen(self, client: "Client") -> list[str]:
         """Workers that together have no more threads than reads are allowed; one at least."""
         chosen: list[str] = []
@@ -93,6 +133,18 @@ class Engine:
                 break
             chosen.append(address)
         return chosen
+
+
+def _worker() -> "Worker | None":
+    """The worker of a cluster whose block this is; None in a process of its own."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
 
 
 def _workers(client: "Client") -> dict[str, int]:

@@ -12,17 +12,69 @@
     ├── NoDataError                           nothing to do; an empty result, not a failure
     ├── ConflictError                         another writer committed first; rebase and retry
     └── IntegrityError                        what was read or stored is not what it says it is
-        └── AssetError                        one asset is truncated, missing or of another format
+        ├── AssetError                        one asset is truncated, missing or of another format
+        └── OverBudgetError                   too many assets of a partition cannot be read
 
 Messages say what was asked, what was found and what to do. They never hold a credential or a
 signed URL.
 """
 
-from typing import override
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an asset could not be read, in a word that a ledger keeps and a rerun selects by.
+
+    Besides these there is `http-<status>`: `http-404` for what is gone, `http-503` for a service
+    that stayed busy.
+    """
+
+    NO_ASSET = "no-asset"
+    """The Item lists none."""
+    NOT_WANTED = "not-wanted"
+    """It is of another day, place or collection than was asked for."""
+    SUPERSEDED = "superseded"
+    """Another Item of the same acquisition was taken."""
+    TRUNCATED = "truncated"
+    REPLACED = "replaced"
+    """It changed while it was read, again and again."""
+    NOT_A_TIFF = "not-a-tiff"
+    """Nor any other raster."""
+    WEB_PAGE = "web-page"
+    CORRUPT_HEADER = "corrupt-header"
+    CORRUPT_TILE = "corrupt-tile"
+    NO_PLACE = "no-place"
+    """Neither metadata nor file say where it lies."""
+    NO_BAND = "no-band"
+    NO_RANGES = "no-ranges"
+    """Its server gives whole files only."""
+    WRONG_ANSWER = "wrong-answer"
+    """A service rendered something else than was asked."""
+    CONTRADICTION = "contradiction"
+    UNREADABLE = "unreadable"
+    TIMEOUT = "timeout"
+    """No answer."""
+    NO_CREDENTIAL = "no-credential"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    """The credential's time was over, and there was no other."""
+    FAILED = "failed"
+
+
+def http_reason(status: int) -> str:
+    """Reason for an answer with this status: `http-404`."""
+    return f"http-{status}"
 
 
 class GeostackError(Exception):
     """Root of all errors that geostack_dagster raises on purpose."""
+
+    reason: str = Reason.FAILED
+    """A `Reason`, or `http-<status>`."""
+    status: int | None = None
+    """HTTP status, if there was an answer."""
+    attempts: int = 1
+    """How often it was tried."""
 
 
 class ConfigurationError(GeostackError, ValueError):
@@ -42,12 +94,16 @@ class UncalibratedError(ConfigurationError):
 class CredentialError(GeostackError):
     """Access needs a credential that is absent or refused."""
 
+    reason: str = Reason.REFUSED
+
 
 class MissingCredentialError(CredentialError):
     """No credential was found; the message names the variables that were looked at.
 
     Not for a credential that was tried: that is `RejectedCredentialError`.
     """
+
+    reason: str = Reason.NO_CREDENTIAL
 
 
 LICENCE = "licence of this data was not accepted"
@@ -73,15 +129,7 @@ class ServiceError(GeostackError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.status = status
-
-    @override
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep the keyword arguments when a worker process hands the error back."""
-        return (_service_error, (str(self), self.retry_after_s, self.status))
-
-
-def _service_error(message: str, retry_after_s: float | None, status: int | None) -> ServiceError:
-    return ServiceError(message, retry_after_s=retry_after_s, status=status)
+        self.reason = Reason.TIMEOUT if status is None else http_reason(status)
 
 
 class NoDataError(GeostackError):
@@ -95,6 +143,42 @@ class ConflictError(GeostackError):
 class IntegrityError(GeostackError):
     """Bytes or metadata contradict what they claim: look at them before going on."""
 
+    reason: str = Reason.CONTRADICTION
+
 
 class AssetError(IntegrityError):
-    """One asset cannot be read as what it claims to be: truncated, not a TIFF, gone."""
+    """One asset cannot be read as what it claims to be: truncated, not a TIFF, gone.
+
+    Args:
+        message: What was asked and what came back.
+        reason: Why, in a word; None takes the HTTP status, if there is one.
+        status: HTTP status of the answer that settled it.
+    """
+
+    reason: str = Reason.UNREADABLE
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+        elif status is not None:
+            self.reason = http_reason(status)
+        self.status = status
+
+    def of(self, name: str, *, otherwise: str | None = None) -> "AssetError":
+        """The same error, saying of which asset, and why if it does not say that itself."""
+        unsaid = otherwise is not None and self.reason == Reason.UNREADABLE
+        found = AssetError(
+            f"{name}: {self}", reason=otherwise if unsaid else self.reason, status=self.status
+        )
+        found.attempts = self.attempts
+        return found
+
+
+class OverBudgetError(IntegrityError):
+    """More assets of a partition cannot be read than its budget allows; it names them.
+
+    Not where waiting may mend it: that stays a `ServiceError`.
+    """

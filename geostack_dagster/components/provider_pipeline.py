@@ -118,6 +118,9 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     transport: Literal["obstore", "fsspec"] = "obstore"
     """What carries bytes from the archive; the pixels are the same."""
     store: Literal["icechunk", "zarr"] = "icechunk"
+    max_soft_errors: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of a partition's assets (Item x band) that may be unreadable: it is kept then,
+    flagged and marked partial. 0 fails it with the first."""
     max_partitions_per_run: int = 32
     schedule: ScheduleModel = ScheduleModel()
     reconcile: ReconcileModel = ReconcileModel()
@@ -152,6 +155,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             loader=self.loader,
             transport=self.transport,
             store=self.store,
+            max_soft_errors=self.max_soft_errors,
             max_items=self.search.max_items,
             page_limit=self.search.page_limit,
         )

@@ -159,7 +159,7 @@ def bookkeeping(
     change: Change, tallies: Mapping[int, Tally], texts: Mapping[int, str]
 ) -> dict[str, bytes | None]:
     """Every bookkeeping key of the partition and its new bytes."""
-    pixels = len(change.schema.variables) * change.schema.grid.height * change.schema.grid.width
+    pixels = len(change.schema.measured) * change.schema.grid.height * change.schema.grid.width
     rows: dict[str, bytes | None] = {}
     for index in change.slots:
         slot = Slot(

@@ -21,6 +21,8 @@ class Status(StrEnum):
     """Some of its blocks could not be read."""
     MISSING = "missing"
     """The Item has no such asset, or the archive has no such object."""
+    SUPERSEDED = "superseded"
+    """Another Item of the same acquisition was taken instead."""
     INVALID = "invalid"
     """It was read and is not what it says it is."""
     FAILED = "failed"

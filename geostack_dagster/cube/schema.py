@@ -74,6 +74,14 @@ class Variable:
         return np.dtype(self.dtype).type(self.fill_value)
 
     @property
+    def is_flags(self) -> bool:
+        """Whether it describes pixels by CF flags and measures nothing.
+
+        None of its values is missing, and none counts as coverage.
+        """
+        return "flag_masks" in self.attrs
+
+    @property
     def packed(self) -> bool:
         """Whether physical values are stored as scaled integers."""
         return self.stored.kind in "iu" and (
@@ -119,6 +127,11 @@ class CubeSchema:
             math.ceil(self.grid.height / self.chunk[0]),
             math.ceil(self.grid.width / self.chunk[1]),
         )
+
+    @property
+    def measured(self) -> tuple[Variable, ...]:
+        """Variables that hold measured values."""
+        return tuple(variable for variable in self.variables if not variable.is_flags)
 
     def variable(self, name: str) -> Variable:
         """The variable of this name.

@@ -12,6 +12,7 @@ import numpy as np
 
 from geostack_dagster.cube.encode import compressor
 from geostack_dagster.cube.ledger import LedgerEntry
+from geostack_dagster.cube.unread import Unread
 from geostack_dagster.errors import ConfigurationError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,6 +34,8 @@ class SlotRecord:
     """Fraction of pixels that hold a value; None measures it while writing."""
     ledger: Callable[[], Iterable[LedgerEntry]] | None = None
     """What became of the day's assets; called once its pixels were read, before the commit."""
+    unread: Callable[[], Iterable[Unread]] | None = None
+    """What could not be read of it; called after `ledger`. Any makes the slot a partial one."""
 
     def __post_init__(self) -> None:
         if self.acquired is not None and self.acquired.tzinfo is None:

@@ -54,6 +54,8 @@ class WriteReport:
     stored_bytes: int = 0
     attempts: int = 0
     """Commits tried: more than one when other writers came first."""
+    fingerprint: str | None = None
+    """What the partition is recorded to be made from, if it was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,9 @@ class CubeStore(Protocol):
         Days of the window without a record are emptied. Days whose fingerprint is the recorded
         one are kept, and a partition whose fingerprint is the recorded one is not touched, unless
         `force`. What a record's `ledger` raises abandons the write.
+
+        Days of which something was unread are partial: their fingerprints and the partition's say
+        so (`is_partial`), so the same write again makes them again, and them only.
 
         Args:
             group: Name of the cube.

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import batched, islice, product
 from typing import Any
@@ -76,12 +76,10 @@ class Sink:
                 if value is not None or self.erase:
                     chunks[chunk_key(self.schema, variable.name, self.slot, *place)] = value
         sizes = [len(value) for value in chunks.values() if value is not None]
-        return chunks, Tally(
-            chunks=len(sizes),
-            raw_bytes=stored.nbytes,
-            stored_bytes=sum(sizes),
-            valid=encode.valid(variable, stored),
-        )
+        tally = Tally(chunks=len(sizes), stored_bytes=sum(sizes))
+        if variable.is_flags:
+            return chunks, tally
+        return chunks, replace(tally, raw_bytes=stored.nbytes, valid=encode.valid(variable, stored))
 
 
 def chunk_key(schema: CubeSchema, variable: str, slot: int, row: int, column: int) -> str:

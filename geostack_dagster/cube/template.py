@@ -232,7 +232,8 @@ def _group_attributes(schema: CubeSchema) -> dict[str, Any]:
 
 def _variable_attributes(variable: Variable) -> dict[str, Any]:
     attributes = {**variable.attrs, "grid_mapping": "spatial_ref"}
-    attributes["_FillValue"] = FillValueCoder.encode(variable.fill, np.dtype(variable.dtype))
+    if not variable.is_flags:  # readers would make floats of them to put NaN where it is
+        attributes["_FillValue"] = FillValueCoder.encode(variable.fill, np.dtype(variable.dtype))
     if variable.scale_factor is not None:
         attributes["scale_factor"] = variable.scale_factor
     if variable.add_offset is not None:

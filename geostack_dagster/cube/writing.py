@@ -22,6 +22,7 @@ from geostack_dagster.cube.distributed import scatter
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.store import WriteReport
 from geostack_dagster.cube.stream import Sink, Tally, stream
+from geostack_dagster.cube.unread import flag, partial_mark
 from geostack_dagster.engine import Engine
 
 
@@ -47,12 +48,37 @@ def carry_out(
         change = _unmarked(change, transaction)
     _erase(change, transaction, but=pixels.order if pixels else ())
     tallies = _stored(change, transaction, pixels, transactional=transactional)
-    rows = bookkeeping(change, tallies, ledger_texts(change))
+    texts = ledger_texts(change)
+    change = _marked(change, transaction.keys)
+    rows = bookkeeping(change, tallies, texts)
     committed = transaction.commit(
         note_text("write", change.commit),
         lambda newest: _settled(change, rows, newest, at_once=transactional),
     )
-    return _report(asked, sum(tallies.values(), Tally()), committed)
+    report = _report(asked, sum(tallies.values(), Tally()), committed)
+    return replace(report, fingerprint=change.commit.fingerprint)
+
+
+def _marked(change: Change, keys: Keys) -> Change:
+    """Flag what was unread, and say in the fingerprints that it was."""
+    unread = {
+        slot: found
+        for slot, record in change.records.items()
+        if record.unread is not None and (found := list(record.unread()))
+    }
+    if not unread:
+        return change
+    for slot, found in unread.items():
+        flag(keys, change.schema, slot, found)
+    records = {
+        slot: replace(record, fingerprint=partial_mark(record.fingerprint or "", unread[slot]))
+        if slot in unread
+        else record
+        for slot, record in change.records.items()
+    }
+    everything = [one for slot in sorted(unread) for one in unread[slot]]
+    commit = replace(change.commit, fingerprint=partial_mark(change.commit.fingerprint, everything))
+    return replace(change, records=records, commit=commit)
 
 
 def _unmarked(change: Change, transaction: Transaction) -> Change:

@@ -8,6 +8,9 @@ from typing import override
 
 from geostack_dagster.domain.days import Cadence, Window
 
+ATTEMPT = ".attempt.json"
+"""How the name of a failed attempt's ledger ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -46,6 +49,14 @@ class Layout:
     def tiles(self, partition: Partition) -> str:
         """The tile index beside the Recipe: headers of its files, Parquet; a cache."""
         return f"{self._of(partition)}/recipes/{partition.aoi}/{partition.date}.tiles.parquet"
+
+    def attempt(self, partition: Partition) -> str:
+        """Ledger of an attempt that failed, beside the Recipe, JSON; gone when one succeeds."""
+        return f"{self.attempts(partition.pipeline, partition.aoi)}/{partition.date}{ATTEMPT}"
+
+    def attempts(self, pipeline: str, aoi: str) -> str:
+        """Folder of the attempts' ledgers."""
+        return f"{self.root}/{pipeline}/recipes/{aoi}"
 
     def cube(self, pipeline: str, aoi: str) -> str:
         """The cube's repository: one for each pipeline and AOI."""

@@ -2,21 +2,29 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from time import perf_counter
 
+from geostack_dagster.cube.ledger import LedgerEntry, LedgerRow
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
 from geostack_dagster.cube.store import Commit, CubeStore, WriteReport, open_store
+from geostack_dagster.cube.unread import whole
+from geostack_dagster.domain import quality
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.domain.quality import flag_attrs
 from geostack_dagster.engine import Engine
+from geostack_dagster.pipeline import attempt
+from geostack_dagster.pipeline.account import Account
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import read_recipe
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.load import band_attrs
+from geostack_dagster.stack.quality import quality_of
 from geostack_dagster.stack.recipe import Recipe
 from geostack_dagster.stack.visit import Visit
 
@@ -26,8 +34,12 @@ _CODING = ("_FillValue", "scale_factor", "add_offset")
 def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
     """Make the partition's slots hold what the Recipe says; nothing if they do already.
 
+    Within `max_soft_errors` assets may be unreadable: their pixels stay unset and flagged, the
+    ledger says why, and the next run tries the days that they are of again.
+
     Raises:
         AssetError: If an asset cannot be read as what it claims to be; nothing was written.
+        OverBudgetError: If more assets than the budget allows cannot be read; nothing was written.
         CredentialError: If the archive refuses the credential.
         ServiceError: If the archive does not answer.
     """
@@ -42,19 +54,23 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         transport=spec.transport,
         index=workspace.layout.tiles(partition),
         engine=engine_of(spec, workspace),
+        max_soft_errors=spec.max_soft_errors,
     )
+    account = Account(recipe, [])
     if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)
     else:
         store.ensure(schema_of(spec, recipe))
-        report = _write(spec, store, visit, commit=commit_of(partition, made_from))
+        with attempt.kept(partition, workspace, "cube", partial(_tried, visit)):
+            report = _write(spec, store, visit, commit=commit_of(partition, made_from))
+        account = Account(recipe, visit.failures())
     days = set(recipe.days)
     slots = [one for one in store.slots(group, recipe.window) if one.day in days]
     covered = [one.coverage for one in slots if one.coverage is not None]
     return StageReport(
-        outcome=outcome_of(report, empty=not recipe.items),
-        fingerprint=made_from,
-        note=note_of(report, empty=not recipe.items),
+        outcome=Outcome.PARTIAL if account.failures else outcome_of(report, empty=not recipe.items),
+        fingerprint=report.fingerprint or made_from,
+        note=_note(report, account),
         facts={
             "slots": len(slots),
             "coverage": sum(covered) / len(covered) if covered else None,
@@ -62,20 +78,21 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "bytes_stored": report.stored_bytes,
             "store": store.url,
             "commit": report.snapshot,
+            **account.facts,
             **visit.facts,
         },
-        tables={"read_by_rasterio": visit.fallbacks},
+        tables={"read_by_rasterio": visit.fallbacks, **account.tables},
         seconds=perf_counter() - started,
         bytes_read=report.raw_bytes,
     )
 
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
-    """Fingerprint of the slots if they hold what the Recipe says; None if they do not."""
+    """Fingerprint of the slots if they hold what the Recipe says, or what of it was readable."""
     made_from = made_from_recipe(spec, read_recipe(partition, workspace))
     store = cube_store(spec, partition, workspace)
-    is_current = store.is_current(spec.record.quantity, partition.window, made_from)
-    return made_from if is_current else None
+    recorded = store.fingerprint_of(spec.record.quantity, partition.window)
+    return recorded if whole(recorded) == made_from else None
 
 
 def made_from_recipe(spec: PipelineSpec, recipe: Recipe) -> str:
@@ -114,6 +131,9 @@ def schema_of(spec: PipelineSpec, recipe: Recipe) -> CubeSchema:
                 attrs=attrs,
             )
         )
+    variables.append(
+        Variable(name=quality.NAME, dtype="uint8", fill_value=quality.FILL, attrs=flag_attrs())
+    )
     return CubeSchema(
         name=spec.record.quantity,
         grid=recipe.grid,
@@ -130,6 +150,11 @@ def outcome_of(report: WriteReport, *, empty: bool) -> Outcome:
     if empty:
         return Outcome.EMPTY
     return Outcome.WRITTEN if report.written else Outcome.UNCHANGED
+
+
+def _note(report: WriteReport, account: Account) -> str:
+    said = note_of(report, empty=not account.recipe.items)
+    return f"{said}; {account.note}" if account.failures else said
 
 
 def note_of(report: WriteReport, *, empty: bool) -> str:
@@ -159,12 +184,27 @@ def _write(spec: PipelineSpec, store: CubeStore, visit: Visit, *, commit: Commit
     chunk = store.schema(group).chunk
     # Several chunks of the cube in one read: fewer, larger requests; a multiple keeps them whole.
     sizes = {"time": 1, "y": chunk[0] * 2, "x": chunk[1] * 2}
-    records = [_record(spec, recipe, day) for day in recipe.days]
+    records = [_record(spec, visit, day) for day in recipe.days]
     with visit:
-        return store.write(group, recipe.window, visit.open(chunks=sizes), records, commit)
+        stack = visit.open(chunks=sizes)
+        stack = stack.assign({quality.NAME: quality_of(stack, recipe)})
+        return store.write(group, recipe.window, stack, records, commit)
 
 
-def _record(spec: PipelineSpec, recipe: Recipe, day: date) -> SlotRecord:
+def _tried(visit: Visit) -> list[LedgerRow]:
+    """What became of the assets of an attempt; nothing if none of them is to blame."""
+    failures = visit.failures()
+    return Account(visit.recipe, failures).unreadable if failures else []
+
+
+def _record(spec: PipelineSpec, visit: Visit, day: date) -> SlotRecord:
+    recipe = visit.recipe
+
+    def ledger() -> list[LedgerEntry]:
+        failures = visit.failures()
+        visit.budget.check(failures)
+        return Account(recipe, failures).entries(day)
+
     items = tuple(item for item in recipe.items if item.day == day)
     of_day = replace(recipe, items=items, window=Window(day, day + timedelta(days=1)))
     return SlotRecord(
@@ -172,4 +212,6 @@ def _record(spec: PipelineSpec, recipe: Recipe, day: date) -> SlotRecord:
         item_count=len(items),
         acquired=min(item.acquired for item in items),
         fingerprint=fingerprint([of_day.fingerprint, spec.code_version("cube")]),
+        ledger=ledger,
+        unread=lambda: Account(recipe, visit.failures()).unread(day),
     )

@@ -14,6 +14,8 @@ class Outcome(StrEnum):
     WRITTEN = "written"
     UNCHANGED = "unchanged"
     EMPTY = "empty"
+    PARTIAL = "partial"
+    """Written, but some assets could not be read; the ledger says which and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

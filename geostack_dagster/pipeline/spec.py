@@ -19,7 +19,7 @@ _SLUG = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STAGE_CODE = {
     "snapshot": 1,
     "stack": 1,
-    "cube": 1,
+    "cube": 2,
     "indices": 1,
     "enhancement": 2,
     "plumes": 2,
@@ -101,6 +101,9 @@ class PipelineSpec:
     transport: Literal["obstore", "fsspec"] = "obstore"
     """What carries bytes from the archive; no fingerprint counts it, for it decides no pixel."""
     store: str = "icechunk"
+    max_soft_errors: float = 0.0
+    """Fraction of a partition's assets (Item x band) that may be unreadable; no fingerprint counts
+    it, for what was unreadable does."""
     max_items: int | None = None
     page_limit: int | None = None
 
@@ -113,6 +116,11 @@ class PipelineSpec:
             raise ConfigurationError(
                 f"{self.name}: date range is backwards: end {self.end} is not after start "
                 f"{self.start}"
+            )
+        if not 0 <= self.max_soft_errors <= 1:
+            raise ConfigurationError(
+                f"{self.name}: max_soft_errors is a fraction of the assets, 0 to 1, not "
+                f"{self.max_soft_errors}"
             )
         if not self.indices and self.methane is None:
             raise ConfigurationError(f"{self.name}: ask for `indices`, for `methane`, or for both")

@@ -1,21 +1,23 @@
 """Stage 2: decide what will be read and prove that the credential opens it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import read, read_header
+from geostack_dagster.domain.identity import Superseded
 from geostack_dagster.domain.partition import Partition
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, Reason
+from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.ask import StackAsk, make_recipe
-from geostack_dagster.stack.probe import probe
-from geostack_dagster.stack.recipe import MaskPolicy, Recipe
+from geostack_dagster.stack.probe import ProbeReport, probe
+from geostack_dagster.stack.recipe import MaskPolicy, Recipe, Skipped
 
 
 def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
@@ -33,7 +35,11 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     changed = not storage.exists(url) or storage.read_bytes(url) != text
     # Before it is written: a Recipe on disk is one that was proven to open.
     signer = signer_for(spec.provider, workspace.settings)
-    probes = probe(recipe, signer, transport=spec.transport) if changed and recipe.items else []
+    probes: list[ProbeReport] = []
+    if changed and recipe.items:
+        with attempt.kept(partition, workspace, "stack"):
+            tolerant = spec.max_soft_errors > 0
+            probes = probe(recipe, signer, tolerant=tolerant, transport=spec.transport)
     if changed:
         storage.write_bytes(url, text)
     return StageReport(
@@ -90,7 +96,27 @@ def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) ->
     recipe = make_recipe(
         spec.provider, snapshot.items, ask=replace(ask, snapshot=snapshot.fingerprint)
     )
-    return replace(recipe, made_by=spec.code_version("stack"))
+    return replace(
+        recipe,
+        made_by=spec.code_version("stack"),
+        skipped=(*recipe.skipped, *_superseded(recipe, snapshot.superseded)),
+    )
+
+
+def _superseded(recipe: Recipe, dropped: Iterable[Superseded]) -> list[Skipped]:
+    """Items in whose place another one of the same acquisition is read."""
+    days = {item.id: item.day for item in recipe.items}
+    return [
+        Skipped(
+            item=one.id,
+            band=None,
+            reason=f"superseded by {one.kept}: {one.reason}",
+            code=Reason.SUPERSEDED,
+            day=days.get(one.kept),
+        )
+        for one in dropped
+        if one.id != one.kept
+    ]
 
 
 def ask_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> StackAsk:

@@ -23,7 +23,7 @@ from geostack_dagster.domain.item import (
     moment,
     pixel_format,
 )
-from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.errors import ConfigurationError, IntegrityError, Reason
 from geostack_dagster.providers import Collection, Provider
 from geostack_dagster.providers.access import asset_href
 from geostack_dagster.providers.provider import PixelSource
@@ -161,7 +161,8 @@ def _contribution(
     day = solar_day(acquired, longitude)
     if not ask.window.start <= day < ask.window.end:
         return None, [_whole(item, f"its solar day {day} is outside the window")]
-    sources, skipped = _sources(provider, provider.collection(name), item, chosen[name])
+    sources, missing = _sources(provider, provider.collection(name), item, chosen[name])
+    skipped = [replace(one, day=day) for one in missing]
     if sources and not any(touches(source.projection, ask.grid) for source in sources.values()):
         return None, [*skipped, _whole(item, "its image does not touch the grid")]
     if not sources:
@@ -249,7 +250,7 @@ def _pixels(asset: Asset, band: Band, channel: int) -> tuple[str, float | None, 
 
 
 def _whole(item: Item, reason: str) -> Skipped:
-    return Skipped(item=item_id(item), band=None, reason=reason)
+    return Skipped(item=item_id(item), band=None, reason=reason, code=Reason.NOT_WANTED)
 
 
 def _one_of(what: str, found: str, known: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ from geostack_dagster.domain.hrefs import Href, basename, locate, redact
 from geostack_dagster.errors import (
     AssetError,
     GeostackError,
+    Reason,
     RejectedCredentialError,
     ServiceError,
 )
@@ -120,9 +121,11 @@ class _Failure:
                 f"{where} cannot be reached ({self.text}); check the network, the proxy "
                 "(HTTPS_PROXY) and the certificates (GDAL_CURL_CA_BUNDLE)"
             )
+        known = "not recognized" not in self.text
         return AssetError(
             f"{href} cannot be read as a raster ({self.text}); it is truncated, gone or of another "
-            "format. Open it by hand, then search again or drop the item"
+            "format. Open it by hand, then search again or drop the item",
+            reason=Reason.CORRUPT_TILE if known else Reason.NOT_A_TIFF,
         )
 
 
@@ -148,7 +151,8 @@ def _look(href: Href, signer: Signer) -> None:
     if start.startswith((b"<!doctype html", b"<html")):
         raise AssetError(
             f"{href} holds a web page, not a raster: a login or error page was stored or served "
-            "in its place. Open it in a browser to see why"
+            "in its place. Open it in a browser to see why",
+            reason=Reason.WEB_PAGE,
         )
 
 

@@ -16,6 +16,7 @@ from geostack_dagster.stack.encoding import Encoding, values_of
 from geostack_dagster.stack.header import completed
 from geostack_dagster.stack.loaders import Loader, loader_named, loader_of, pixels_read_by
 from geostack_dagster.stack.recipe import Recipe, TargetBand
+from geostack_dagster.stack.tolerance import Tolerance
 
 DIMS = ("time", "y", "x")
 CHUNKS: Mapping[str, int] = {"time": 1, "y": 1024, "x": 1024}
@@ -28,6 +29,7 @@ def open_stack(
     signer: Signer | None = None,
     loader: str | Loader | None = None,
     chunks: Mapping[str, int] | None = None,
+    tolerance: Tolerance | None = None,
 ) -> xr.Dataset:
     """A lazy Dataset of the Recipe's bands in their encodings; no pixel is read before `compute`.
 
@@ -40,6 +42,8 @@ def open_stack(
         signer: Opens the hrefs; None takes the Recipe's provider with credentials found here.
         loader: Another loader of the same pixels, by its name or itself; None takes the Recipe's.
         chunks: Sizes by dim [pixels]; what is left out takes `CHUNKS`.
+        tolerance: Notes what cannot be read, and decides how much of it may stay unset; without
+            one nothing may.
 
     Raises:
         ConfigurationError: If `chunks` names another dim, or the provider or loader is unknown,
@@ -51,8 +55,10 @@ def open_stack(
     if signer is None:
         signer = signer_for(provider_named(recipe.provider))
     if recipe.items:
-        recipe = completed(recipe, signer)
-        arrays = _loader(recipe, loader)(recipe, signer, chunks=sizes)
+        recipe = completed(recipe, signer, tolerance=tolerance)
+    if recipe.items:
+        load = _loader(recipe, loader)
+        arrays = load(recipe, signer, chunks=sizes, tolerance=tolerance)
     else:
         arrays = {band.name: _empty(recipe, band) for band in recipe.bands}
     return xr.Dataset(

@@ -11,7 +11,7 @@ from odc.geo.overlap import compute_reproject_roi
 from odc.geo.roi import roi_is_empty
 from odc.geo.warp import resampling_s2rio
 
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.encoding import Pixels, Valid
 from geostack_dagster.stack.recipe import Source
 
@@ -62,7 +62,9 @@ def geobox_of(dataset: Any, source: Source) -> GeoBox:
     check_band(dataset, source)
     crs = dataset.crs if dataset.crs is not None else source.projection.crs
     if crs is None:
-        raise AssetError(f"{source.href} states no CRS; it cannot be placed on a grid")
+        raise AssetError(
+            f"{source.href} states no CRS; it cannot be placed on a grid", reason=Reason.NO_PLACE
+        )
     return GeoBox((dataset.height, dataset.width), dataset.transform, str(crs))
 
 
@@ -75,7 +77,8 @@ def check_band(dataset: Any, source: Source) -> None:
     if source.index > dataset.count:
         raise AssetError(
             f"{source.href} has {dataset.count} bands, band {source.index} was wanted; the band "
-            "table does not fit this product"
+            "table does not fit this product",
+            reason=Reason.NO_BAND,
         )
 
 

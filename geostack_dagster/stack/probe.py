@@ -4,8 +4,9 @@ A wrong credential or a moved archive shows in a second here, not in chunk 4711;
 that contradicts the file it describes.
 """
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from rasterio.errors import RasterioError
 
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.hrefs import Href
-from geostack_dagster.errors import AssetError, IntegrityError
+from geostack_dagster.errors import AssetError, IntegrityError, ServiceError
 from geostack_dagster.providers import provider_named
 from geostack_dagster.providers.provider import PixelSource
 from geostack_dagster.stack.header import Header, header_of
@@ -29,6 +30,8 @@ from geostack_dagster.stack.reader.ranges import KIB
 from geostack_dagster.stack.reader.source import ByteSource, TransportName
 from geostack_dagster.stack.recipe import Recipe, Source
 
+_log = logging.getLogger(__name__)
+_CANDIDATES = 3
 _SHIFT_PX = 0.01
 _HEADER_BYTES = 64 * KIB
 
@@ -77,7 +80,12 @@ class ProbeReport:
 
 
 def probe(
-    recipe: Recipe, signer: Signer, *, strict: bool = True, transport: TransportName = "obstore"
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    strict: bool = True,
+    tolerant: bool = False,
+    transport: TransportName = "obstore",
 ) -> list[ProbeReport]:
     """One report for each scope of the Recipe's hrefs, in the order of its Items.
 
@@ -87,6 +95,8 @@ def probe(
         recipe: What is going to be read.
         signer: Opens its hrefs.
         strict: Whether metadata that would misplace pixels is an error.
+        tolerant: Whether another Item's asset may prove what the first one cannot, being damaged
+            or gone.
         transport: What will carry the bytes.
 
     Raises:
@@ -96,9 +106,10 @@ def probe(
     if pixels_read_by(recipe.loader) is PixelSource.PROCESS_API:
         reports = [_rendered(recipe, signer)] if recipe.items else []
     else:
+        most = _CANDIDATES if tolerant else 1
         reports = [
-            _report(scope, item, band, source, ByteSource(signer, transport=transport))
-            for scope, (item, band, source) in _first_of_each(recipe, signer).items()
+            _first_report(scope, members[:most], signer, transport)
+            for scope, members in _by_scope(recipe, signer).items()
         ]
     wrong = [
         f"{report.item} {report.band}: {text}"
@@ -136,12 +147,36 @@ def contradictions(source: Source, header: Header) -> tuple[tuple[str, ...], tup
     return tuple(wrong), tuple(odd)
 
 
-def _first_of_each(recipe: Recipe, signer: Signer) -> Mapping[str, tuple[str, str, Source]]:
-    found: dict[str, tuple[str, str, Source]] = {}
+def _by_scope(recipe: Recipe, signer: Signer) -> Mapping[str, list[tuple[str, str, Source]]]:
+    """Assets that each credential should open, one of each Item."""
+    found: dict[str, list[tuple[str, str, Source]]] = {}
     for item in recipe.items:
         for band, source in item.sources.items():
-            found.setdefault(signer.scope(source.href), (item.id, band, source))
+            members = found.setdefault(signer.scope(source.href), [])
+            if all(member != item.id for member, _, _ in members):
+                members.append((item.id, band, source))
     return found
+
+
+def _first_report(
+    scope: str,
+    members: Sequence[tuple[str, str, Source]],
+    signer: Signer,
+    transport: TransportName,
+) -> ProbeReport:
+    """Of the first asset that can be opened.
+
+    Raises:
+        GeostackError: Of the last, if none can.
+    """
+    *others, last = members
+    for item, band, source in others:
+        try:
+            return _report(scope, item, band, source, ByteSource(signer, transport=transport))
+        except (IntegrityError, ServiceError) as error:
+            _log.warning("%s %s proves nothing: %s", item, band, error)
+    item, band, source = last
+    return _report(scope, item, band, source, ByteSource(signer, transport=transport))
 
 
 def _report(scope: str, item: str, band: str, source: Source, remote: ByteSource) -> ProbeReport:

@@ -17,7 +17,7 @@ from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.item import Projection, number
 from geostack_dagster.domain.radiometry import Radiometry
-from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.errors import ConfigurationError, IntegrityError, Reason
 from geostack_dagster.providers.provider import ClearClasses
 from geostack_dagster.stack.encoding import Encoding
 
@@ -176,6 +176,26 @@ class Skipped:
     item: str
     band: str | None
     reason: str
+    code: str = Reason.NO_ASSET
+    """The reason in a word."""
+    day: date | None = None
+    """Solar day of the Item, where it is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form; `from_json` reads it back."""
+        return {
+            "item": self.item,
+            "band": self.band,
+            "reason": self.reason,
+            "code": self.code,
+            "day": None if self.day is None else self.day.isoformat(),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        day = document.get("day")
+        return cls(**{**document, "day": None if day is None else date.fromisoformat(day)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +273,7 @@ class Recipe:
             "loader": self.loader,
             "made_by": self.made_by,
             "items": [item.to_json() for item in self.items],
-            "skipped": [
-                {"item": one.item, "band": one.band, "reason": one.reason} for one in self.skipped
-            ],
+            "skipped": [one.to_json() for one in self.skipped],
         }
 
     @classmethod
@@ -282,7 +300,7 @@ class Recipe:
             items=tuple(RecipeItem.from_json(item) for item in document["items"]),
             mask=None if mask is None else MaskPolicy.from_json(mask),
             loader=document["loader"],
-            skipped=tuple(Skipped(**one) for one in document["skipped"]),
+            skipped=tuple(Skipped.from_json(one) for one in document["skipped"]),
             made_by=document.get("made_by", ""),
         )
         if recipe.fingerprint != document["fingerprint"]:

@@ -29,6 +29,7 @@ from geostack_dagster.stack.reader.pixels import PixelReader
 from geostack_dagster.stack.reader.source import TransportName
 from geostack_dagster.stack.reader.tile_index import write_index
 from geostack_dagster.stack.recipe import Recipe
+from geostack_dagster.stack.tolerance import Budget, Failure, Tolerance
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Visit:
         transport: How bytes travel, `obstore` or `fsspec`; decides no pixel.
         index: URL of the tile index; None for none.
         engine: Where the pixels will be computed; None for threads of this process.
+        max_soft_errors: Fraction of the Recipe's assets (Item x band) that may be unreadable.
     """
 
     def __init__(
@@ -91,9 +93,14 @@ class Visit:
         transport: TransportName = "obstore",
         index: str | None = None,
         engine: Engine | None = None,
+        max_soft_errors: float = 0.0,
     ) -> None:
         self.recipe, self.signer = recipe, signer
-        self._config = odc.config_for(recipe, signer, transport=transport, index=index)
+        self.budget = Budget.of(recipe, max_soft_errors)
+        self._tolerance = Tolerance(grid=recipe.grid, budget=self.budget)
+        self._config = odc.config_for(
+            recipe, signer, transport=transport, index=index, tolerance=self._tolerance
+        )
         self._engine = engine or Engine()
         self._reader: PixelReader | None = None
         self._elsewhere = Learned()
@@ -123,14 +130,22 @@ class Visit:
         """
         recipe = self.recipe
         if loader_named(recipe.loader) is not odc.load or not recipe.items:
-            return open_stack(recipe, signer=self.signer, chunks=chunks)
+            return open_stack(recipe, signer=self.signer, chunks=chunks, tolerance=self._tolerance)
         self._reader = CogDriver(self._config).reader
         headers = submit(self._reader.cogs.prefetch(_hrefs(recipe)))
-        recipe = completed(recipe, self.signer, reader=self._reader.cogs)
+        recipe = completed(recipe, self.signer, reader=self._reader.cogs, tolerance=self._tolerance)
         if self._engine.is_cluster:
             headers.result()
             self._remember()  # workers find them there
         return open_stack(recipe, signer=self.signer, loader=self._load, chunks=chunks)
+
+    def failures(self) -> list[Failure]:
+        """What could not be read so far, here and in other processes, in a fixed order.
+
+        Raises:
+            ServiceError: If the cluster does not answer.
+        """
+        return self._tolerance.failures(self._engine)
 
     @property
     def facts(self) -> dict[str, int]:
@@ -160,7 +175,12 @@ class Visit:
         ]
 
     def _load(
-        self, recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]
+        self,
+        recipe: Recipe,
+        signer: Signer,
+        *,
+        chunks: Mapping[str, int],
+        tolerance: Tolerance | None = None,
     ) -> dict[str, da.Array]:
         driver = CogDriver(self._shared_out(), md_parser=odc.parser_for(recipe))
         return odc.load_with(driver, recipe, chunks)

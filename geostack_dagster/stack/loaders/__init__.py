@@ -16,6 +16,7 @@ from geostack_dagster.auth.signer import Signer
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.providers.provider import PixelSource
 from geostack_dagster.stack.recipe import Recipe
+from geostack_dagster.stack.tolerance import Tolerance
 
 LOADERS = ("odc", "odc_gdal", "stackstac", "rioxarray")
 """Names of the loaders of files, the default first; each is the module of that name here."""
@@ -30,11 +31,17 @@ class Loader(Protocol):
     """Builds the arrays of a stack; nothing is read until they are computed."""
 
     def __call__(
-        self, recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]
+        self,
+        recipe: Recipe,
+        signer: Signer,
+        *,
+        chunks: Mapping[str, int],
+        tolerance: Tolerance | None = None,
     ) -> dict[str, da.Array]:
         """By band, (time, y, x) in the band's encoding, time being `recipe.days`.
 
-        The Recipe has at least one Item, and every Source's projection is complete.
+        The Recipe has at least one Item, and every Source's projection is complete. What cannot be
+        read is noted with the tolerance, and stays unset where that allows it.
         """
         ...
 

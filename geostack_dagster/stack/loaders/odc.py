@@ -4,10 +4,10 @@ odc-stac plans chunks and mosaics; the driver signs, reads and calibrates. `patc
 when the graph is built, and tokens die before the graph does (odc-stac issue 289).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import dask.array as da
@@ -23,6 +23,7 @@ from geostack_dagster.stack.reader.driver import CogDriver, DriverConfig
 from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import FetchPolicy, TransportName
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Source
+from geostack_dagster.stack.tolerance import Key, Tolerance
 
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 _COLLECTION = "recipe"
@@ -30,9 +31,16 @@ _POSITION, _DAY = "geostack:position", "geostack:day"
 _CODE_LENGTH = 32  # what is longer than an authority code is WKT
 
 
-def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[str, da.Array]:
+def load(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    chunks: Mapping[str, int],
+    tolerance: Tolerance | None = None,
+) -> dict[str, da.Array]:
     """By band, (time, y, x) in the band's encoding, time being `recipe.days`."""
-    return load_with(driver_for(recipe, signer), recipe, chunks)
+    config = config_for(recipe, signer, tolerance=tolerance)
+    return load_with(CogDriver(config, md_parser=parser_for(recipe)), recipe, chunks)
 
 
 def driver_for(recipe: Recipe, signer: Signer) -> ReaderDriver:
@@ -47,12 +55,18 @@ def config_for(
     *,
     transport: TransportName = "obstore",
     index: str | None = None,
+    tolerance: Tolerance | None = None,
 ) -> DriverConfig:
     """How the COG reader reads this Recipe: a reader of its own, with its headers."""
     # Not the fingerprint alone: a reader keeps its signer, and another must not read through it.
     key = f"{recipe.fingerprint}-{uuid4().hex}"
     return DriverConfig(
-        signer=signer, transport=transport, policy=policy_for(recipe), index=index, key=key
+        signer=signer,
+        transport=transport,
+        policy=policy_for(recipe),
+        index=index,
+        key=key,
+        tolerance=tolerance,
     )
 
 
@@ -100,7 +114,7 @@ class Calibration:
         return encode(pixels, valid, self.encoding, scale=self.scale, offset=self.offset)
 
 
-def rule_of(source: Source, encoding: Encoding) -> SourceRule:
+def rule_of(source: Source, encoding: Encoding, *, key: Key | None = None) -> SourceRule:
     """What the COG reader has to know of a source beyond its file."""
     radiometry = source.radiometry
     return SourceRule(
@@ -108,7 +122,16 @@ def rule_of(source: Source, encoding: Encoding) -> SourceRule:
         nodata=source.nodata,
         crs=source.projection.crs,
         calibrate=Calibration(encoding, radiometry.scale, radiometry.offset),
+        key=key,
     )
+
+
+class Describe(Protocol):
+    """Gives what a reader wants to know of a source."""
+
+    def __call__(self, source: Source, encoding: Encoding, *, key: Key) -> object:
+        """Of the source of an Item's band, which the key names."""
+        ...
 
 
 class RecipeParser:
@@ -116,10 +139,10 @@ class RecipeParser:
 
     Args:
         recipe: The Recipe.
-        describe: What the driver's reader wants to know of a source and its encoding.
+        describe: What the driver's reader wants to know of a source.
     """
 
-    def __init__(self, recipe: Recipe, describe: Callable[[Source, Encoding], object]) -> None:
+    def __init__(self, recipe: Recipe, describe: "Describe") -> None:
         self._recipe = recipe
         self._describe = describe
 
@@ -138,7 +161,8 @@ class RecipeParser:
         """What the reader of one source needs to know."""
         name, _ = band_key
         item = self._recipe.items[md.properties[_POSITION]]
-        return self._describe(item.sources[name], self._recipe.band(name).encoding)
+        encoding = self._recipe.band(name).encoding
+        return self._describe(item.sources[name], encoding, key=(item.id, name))
 
 
 def _pystac_item(position: int, item: RecipeItem) -> pystac.Item:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, override
 
 import dask.array as da
+import numpy as np
 from odc.geo.geobox import GeoBox
 from odc.loader import RasterLoadParams, RasterSource, RioDriver
 from odc.loader.types import RasterReader
@@ -18,11 +19,20 @@ from geostack_dagster.stack.gdal import reading
 from geostack_dagster.stack.loaders.odc import RecipeParser, load_with
 from geostack_dagster.stack.pixels import Window, read_onto
 from geostack_dagster.stack.recipe import Recipe, Source
+from geostack_dagster.stack.tolerance import Key, Tolerance, read_strictly
+
+type _Told = tuple[Source, Encoding, Key]
 
 
-def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[str, da.Array]:
+def load(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    chunks: Mapping[str, int],
+    tolerance: Tolerance | None = None,
+) -> dict[str, da.Array]:
     """By band, (time, y, x) in the band's encoding, time being `recipe.days`."""
-    return load_with(SigningDriver(signer, recipe), recipe, chunks)
+    return load_with(SigningDriver(signer, recipe, tolerance=tolerance), recipe, chunks)
 
 
 class SigningDriver(RioDriver):
@@ -31,12 +41,20 @@ class SigningDriver(RioDriver):
     Travels without its Recipe: by then every source carries what its reader needs.
     """
 
-    def __init__(self, signer: Signer, recipe: Recipe | None = None, token: str = "") -> None:
-        super().__init__(
-            md_parser=None if recipe is None else RecipeParser(recipe, _source_and_encoding)
-        )
+    def __init__(
+        self,
+        signer: Signer,
+        recipe: Recipe | None = None,
+        *,
+        token: str = "",
+        tolerance: Tolerance | None = None,
+    ) -> None:
+        super().__init__(md_parser=None if recipe is None else RecipeParser(recipe, _told))
         self.signer = signer
-        self._token = token if recipe is None else recipe.fingerprint
+        self.tolerance = tolerance
+        self._token = token
+        if recipe is not None:
+            self._token = f"{recipe.fingerprint}{tolerance.topic if tolerance else ''}"
 
     @override
     def capture_env(self) -> dict[str, Any]:
@@ -56,21 +74,23 @@ class SigningDriver(RioDriver):
     @override
     def open(self, src: RasterSource, ctx: Any) -> RasterReader:  # type: ignore[override]  # RioDriver names its own reader
         """A reader; nothing is opened yet."""
-        source, encoding = src.driver_data
-        return SigningReader(self.signer, source, encoding)
+        return SigningReader(self, src.driver_data)
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
-        return (SigningDriver, (self.signer, None, self._token))
+        return (_rebuilt, (self.signer, self._token, self.tolerance))
+
+
+def _rebuilt(signer: Signer, token: str, tolerance: Tolerance | None) -> SigningDriver:
+    return SigningDriver(signer, token=token, tolerance=tolerance)
 
 
 class SigningReader:
     """Reads one source with a credential of now."""
 
-    def __init__(self, signer: Signer, source: Source, encoding: Encoding) -> None:
-        self._signer = signer
-        self._source = source
-        self._encoding = encoding
+    def __init__(self, driver: SigningDriver, told: _Told) -> None:
+        self._driver = driver
+        self._source, self._encoding, self._key = told
 
     def read(
         self,
@@ -81,11 +101,21 @@ class SigningReader:
         selection: Any = None,
     ) -> tuple[Window, Pixels]:
         """The part of the target that the source covers, in the stack's encoding."""
-        window, pixels, valid = reading(
-            self._source.href,
-            self._signer,
-            lambda path: read_onto(path, self._source, dst_geobox, resampling=cfg.resampling),
+        found = read_strictly(
+            self._driver.tolerance,
+            self._key,
+            dst_geobox,
+            lambda: reading(
+                self._source.href,
+                self._driver.signer,
+                lambda path: read_onto(path, self._source, dst_geobox, resampling=cfg.resampling),
+            ),
         )
+        if found is None:
+            nothing = (slice(0, 0), slice(0, 0))
+            empty = np.empty((0, 0), self._encoding.dtype)
+            return nothing, empty if dst is None else dst[nothing]
+        window, pixels, valid = found
         radiometry = self._source.radiometry
         coded = encode(
             pixels, valid, self._encoding, scale=radiometry.scale, offset=radiometry.offset
@@ -96,5 +126,5 @@ class SigningReader:
         return window, dst[window]
 
 
-def _source_and_encoding(source: Source, encoding: Encoding) -> tuple[Source, Encoding]:
-    return source, encoding
+def _told(source: Source, encoding: Encoding, *, key: Key) -> _Told:
+    return source, encoding, key

@@ -15,7 +15,7 @@ import numpy as np
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.providers import provider_named
 from geostack_dagster.stack.encoding import Pixels, encode
 from geostack_dagster.stack.pixels import Window
@@ -23,18 +23,26 @@ from geostack_dagster.stack.process_api.raster import Numbers, numbers_of
 from geostack_dagster.stack.process_api.rendering import Rendering, part_of, renderings, scene_of
 from geostack_dagster.stack.process_api.service import ProcessService
 from geostack_dagster.stack.recipe import Recipe, RecipeItem
+from geostack_dagster.stack.tolerance import Tolerance, untolerant
 
 
-def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[str, da.Array]:
+def load(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    chunks: Mapping[str, int],
+    tolerance: Tolerance | None = None,
+) -> dict[str, da.Array]:
     """By band, (time, y, x) in the band's encoding, time being `recipe.days`."""
+    tolerance = tolerance or untolerant(recipe)
     layers = np.dtype([(band.name, band.encoding.dtype) for band in recipe.bands])
     shape = (len(recipe.days), *recipe.grid.shape)
     sizes = da.core.normalize_chunks(
         (chunks["time"], chunks["y"], chunks["x"]), shape, dtype=layers
     )
-    name = fingerprint([recipe.fingerprint, sizes])
+    name = fingerprint([tolerance.topic, sizes])
     together = da.map_blocks(
-        ChunkRenderer(recipe, ProcessService(provider_named(recipe.provider), signer)),
+        ChunkRenderer(recipe, ProcessService(provider_named(recipe.provider), signer), tolerance),
         chunks=sizes,
         dtype=layers,
         meta=np.empty((0, 0, 0), layers),
@@ -55,9 +63,10 @@ def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[s
 class ChunkRenderer:
     """Renders one chunk: every band of every day in it."""
 
-    def __init__(self, recipe: Recipe, service: ProcessService) -> None:
+    def __init__(self, recipe: Recipe, service: ProcessService, tolerance: Tolerance) -> None:
         self._recipe = recipe
         self._service = service
+        self._tolerance = tolerance
 
     def __call__(self, block_info: Any = None) -> Pixels:
         """The chunk that dask describes, with one field for each band."""
@@ -79,15 +88,32 @@ class ChunkRenderer:
             hrefs = [scene_of(item) for item in items]
             places = np.array([len(items), *map(hrefs.index, asked.scenes)], np.uint16)
             for rows, columns, piece in asked.pieces(limit):
-                *pixels, numbers = self._rendered(piece)
+                found = self._tolerantly(piece, items)
+                if found is None:
+                    continue
+                *pixels, numbers = found
                 for name, layer in zip(asked.bands, pixels, strict=True):
                     overlay.lay(name, (rows, columns), layer, places[numbers])
+
+    def _tolerantly(self, piece: Rendering, items: Sequence[RecipeItem]) -> Numbers | None:
+        """The answer; None if the scenes of the piece cannot be rendered, within the budget."""
+        keys = [
+            (item.id, name)
+            for item in items
+            if item.collection == piece.collection
+            for name in piece.bands
+            if name in item.sources
+        ]
+        window = self._tolerance.window(piece.grid.geobox())
+        return self._tolerance.read(keys, window, lambda: self._rendered(piece))
 
     def _rendered(self, piece: Rendering) -> Numbers:
         def read(data: bytes) -> Numbers:
             numbers = numbers_of(data, len(piece.bands) + 1, piece.grid)
             if numbers[-1].max() > len(piece.scenes):
-                raise AssetError("the service numbers a scene that was not asked for")
+                raise AssetError(
+                    "the service numbers a scene that was not asked for", reason=Reason.WRONG_ANSWER
+                )
             return numbers
 
         return self._service.post(piece.body(), "image/tiff", read)

@@ -28,27 +28,39 @@ from geostack_dagster.stack.pixels import (
     with_marker,
 )
 from geostack_dagster.stack.recipe import Recipe, Source, TargetBand
+from geostack_dagster.stack.tolerance import Tolerance, untolerant
 
 _MARGIN_PX = 4  # pixels around a window that interpolation reaches into
 
 
-def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[str, da.Array]:
+def load(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    chunks: Mapping[str, int],
+    tolerance: Tolerance | None = None,
+) -> dict[str, da.Array]:
     """By band, (time, y, x) in the band's encoding, time being `recipe.days`."""
-    return {band.name: _lazy(recipe, band, signer, chunks) for band in recipe.bands}
+    tolerance = tolerance or untolerant(recipe)
+    return {
+        band.name: _lazy(recipe, BlockReader(recipe, band, signer, tolerance), band, chunks)
+        for band in recipe.bands
+    }
 
 
-def _lazy(recipe: Recipe, band: TargetBand, signer: Signer, chunks: Mapping[str, int]) -> da.Array:
-    layers = tuple(recipe.on_day(day, band.name) for day in recipe.days)
-    shape = (len(layers), *recipe.grid.shape)
+def _lazy(
+    recipe: Recipe, reader: "BlockReader", band: TargetBand, chunks: Mapping[str, int]
+) -> da.Array:
+    shape = (len(recipe.days), *recipe.grid.shape)
     sizes = da.core.normalize_chunks(
         (chunks["time"], chunks["y"], chunks["x"]), shape, dtype=band.encoding.dtype
     )
     array: da.Array = da.map_blocks(
-        BlockReader(layers, band, recipe.grid.geobox(), signer),
+        reader,
         chunks=sizes,
         dtype=band.encoding.dtype,
         meta=np.empty((0, 0, 0), band.encoding.dtype),
-        name=f"rioxarray-{band.name}-{fingerprint([recipe.fingerprint, sizes])}",
+        name=f"rioxarray-{band.name}-{fingerprint([reader.tolerance.topic, sizes])}",
     )
     return array
 
@@ -57,16 +69,20 @@ class BlockReader:
     """Reads one chunk: every source of every day in it, the one on top first."""
 
     def __init__(
-        self,
-        layers: tuple[tuple[Source, ...], ...],
-        band: TargetBand,
-        geobox: GeoBox,
-        signer: Signer,
+        self, recipe: Recipe, band: TargetBand, signer: Signer, tolerance: Tolerance
     ) -> None:
-        self._layers = layers
+        self._layers = [
+            [
+                (item.id, item.sources[band.name])
+                for item in recipe.items
+                if item.day == day and band.name in item.sources
+            ]
+            for day in recipe.days
+        ]
         self._band = band
-        self._geobox = geobox
+        self._geobox = recipe.grid.geobox()
         self._signer = signer
+        self.tolerance = tolerance
 
     def __call__(self, block_info: Any = None) -> Pixels:
         """The chunk that dask describes."""
@@ -75,15 +91,22 @@ class BlockReader:
         area = self._geobox[slice(*rows), slice(*columns)]
         block = np.full((last - first, *area.shape), encoding.fill_value, encoding.dtype)
         for day, sources in enumerate(self._layers[first:last]):
-            for source in sources:
-                self._lay(block[day], source, area)
+            for item, source in sources:
+                self._lay(block[day], item, source, area)
         return block
 
-    def _lay(self, target: Pixels, source: Source, area: GeoBox) -> None:
+    def _lay(self, target: Pixels, item: str, source: Source, area: GeoBox) -> None:
         band, radiometry = self._band, source.radiometry
-        window, pixels, valid = reading(
-            source.href, self._signer, lambda path: _read(path, source, area, band.resampling)
+        found = self.tolerance.read_onto(
+            (item, band.name),
+            area,
+            lambda: reading(
+                source.href, self._signer, lambda path: _read(path, source, area, band.resampling)
+            ),
         )
+        if found is None:
+            return
+        window, pixels, valid = found
         coded = encode(
             pixels, valid, band.encoding, scale=radiometry.scale, offset=radiometry.offset
         )

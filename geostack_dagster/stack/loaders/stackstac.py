@@ -25,20 +25,29 @@ from geostack_dagster.stack.gdal import reading
 from geostack_dagster.stack.pixels import check_band, nodata_of, valid_in
 from geostack_dagster.stack.projection import bounds_on
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Source, TargetBand
+from geostack_dagster.stack.tolerance import Key, Tolerance, untolerant
 
 _SEPARATOR = "/"
 
 
-def load(recipe: Recipe, signer: Signer, *, chunks: Mapping[str, int]) -> dict[str, da.Array]:
+def load(
+    recipe: Recipe,
+    signer: Signer,
+    *,
+    chunks: Mapping[str, int],
+    tolerance: Tolerance | None = None,
+) -> dict[str, da.Array]:
     """By band, (time, y, x) in the band's encoding, time being `recipe.days`.
 
     Raises:
         ConfigurationError: If the grid's CRS has no EPSG code, which stackstac needs.
     """
     epsg = _epsg(recipe.grid)
+    tolerance = tolerance or untolerant(recipe)
     arrays: dict[str, da.Array] = {}
     for bands in _alike(recipe.bands):
-        stack = _stack(recipe, bands, signer, epsg=epsg, chunks=chunks)
+        reader = ReaderFactory(recipe, bands, signer, tolerance)
+        stack = _stack(recipe, bands, reader, epsg=epsg, chunks=chunks)
         for band in bands:
             arrays[band.name] = _by_day(recipe, band, stack, chunks)
     return {band.name: arrays[band.name] for band in recipe.bands}
@@ -56,7 +65,7 @@ def _alike(bands: Iterable[TargetBand]) -> list[list[TargetBand]]:
 def _stack(
     recipe: Recipe,
     bands: list[TargetBand],
-    signer: Signer,
+    reader: "ReaderFactory",
     *,
     epsg: int,
     chunks: Mapping[str, int],
@@ -80,7 +89,7 @@ def _stack(
         properties=False,
         band_coords=False,
         errors_as_nodata=(),
-        reader=ReaderFactory(recipe, bands, signer),
+        reader=reader,
     )
     return stack
 
@@ -131,9 +140,11 @@ def _plain_item(item: RecipeItem, names: Iterable[str], crs: str, epsg: int) -> 
 class ReaderFactory:
     """What stackstac calls as its reader class: finds the source again and adds the signer."""
 
-    def __init__(self, recipe: Recipe, bands: list[TargetBand], signer: Signer) -> None:
-        self._token = recipe.fingerprint
+    def __init__(
+        self, recipe: Recipe, bands: list[TargetBand], signer: Signer, tolerance: Tolerance
+    ) -> None:
         self._signer = signer
+        self._tolerance = tolerance
         self._bands = {band.name: band for band in bands}
         self._sources = {
             f"{item.id}{_SEPARATOR}{name}": source
@@ -142,13 +153,37 @@ class ReaderFactory:
             if name in self._bands
         }
 
-    def __call__(self, *, url: str, spec: Any, **_: Any) -> "SigningReader":
+    def __call__(self, *, url: str, spec: Any, **_: Any) -> "TolerantReader":
         """A reader of the asset that stackstac knows by this name."""
-        band = self._bands[url.rpartition(_SEPARATOR)[2]]
-        return SigningReader(self._sources[url], band, self._signer, spec)
+        item, name = url.rpartition(_SEPARATOR)[::2]
+        reader = SigningReader(self._sources[url], self._bands[name], self._signer, spec)
+        return TolerantReader(reader, (item, name), self._tolerance)
 
     def __dask_tokenize__(self) -> tuple[str, ...]:
-        return (self._token, *self._bands)
+        return (self._tolerance.topic, *self._bands)
+
+
+class TolerantReader:
+    """Reads one asset; gives what is unset for parts that cannot be read within the budget."""
+
+    def __init__(self, reader: "SigningReader", key: Key, tolerance: Tolerance) -> None:
+        self._reader = reader
+        self._key = key
+        self._tolerance = tolerance
+
+    def read(self, window: Window, **_: Any) -> Pixels:
+        """Pixels of a window of the grid, in the stack's encoding."""
+        part = tuple(slice(*span) for span in window.toranges())
+        found = self._tolerance.read(
+            [self._key], (part[0], part[1]), lambda: self._reader.read(window)
+        )
+        if found is not None:
+            return found
+        encoding = self._reader.band.encoding
+        return np.full((window.height, window.width), encoding.fill_value, encoding.dtype)
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
 
 
 class SigningReader:
@@ -156,11 +191,11 @@ class SigningReader:
 
     def __init__(self, source: Source, band: TargetBand, signer: Signer, spec: Any) -> None:
         self._source = source
-        self._band = band
+        self.band = band
         self._signer = signer
         self._spec = spec
 
-    def read(self, window: Window, **_: Any) -> Pixels:
+    def read(self, window: Window) -> Pixels:
         """Pixels of a window of the grid, in the stack's encoding."""
         pixels, valid = reading(
             self._source.href, self._signer, lambda path: self._warped(path, window)
@@ -169,13 +204,10 @@ class SigningReader:
         return encode(
             pixels,
             valid,
-            self._band.encoding,
+            self.band.encoding,
             scale=radiometry.scale,
             offset=radiometry.offset,
         )
-
-    def close(self) -> None:
-        """Nothing stays open between reads."""
 
     def _warped(self, path: str, window: Window) -> tuple[Pixels, Valid]:
         with rasterio.open(path, sharing=False) as dataset:
@@ -184,7 +216,7 @@ class SigningReader:
             with WarpedVRT(
                 dataset,
                 sharing=False,
-                resampling=resampling_s2rio(self._band.resampling),
+                resampling=resampling_s2rio(self.band.resampling),
                 src_nodata=nodata,
                 nodata=nodata,
                 add_alpha=nodata is None,

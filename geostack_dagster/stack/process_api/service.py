@@ -11,13 +11,20 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, override
 
 import httpx
 
 from geostack_dagster.auth.signer import SignedRequest, Signer
 from geostack_dagster.domain.hrefs import Href, locate, redact
-from geostack_dagster.errors import AssetError, ConfigurationError, GeostackError, ServiceError
+from geostack_dagster.errors import (
+    AssetError,
+    ConfigurationError,
+    GeostackError,
+    Reason,
+    ServiceError,
+)
 from geostack_dagster.providers import Provider, provider_named
 from geostack_dagster.stack.reader.refusal import (
     Verdict,
@@ -91,6 +98,7 @@ class ProcessService:
                 continue
             failures += 1
             error = error or self._failure(reply)
+            error.attempts = failures
             if verdict is Verdict.STOP or failures == self.policy.attempts:
                 raise error
             self._pause(failures, error)
@@ -135,10 +143,16 @@ class ProcessService:
                 "certificates (SSL_CERT_FILE)"
             )
         if is_html(reply):
-            return AssetError(f"{where} sent a web page instead of pixels; open it to see why")
+            return AssetError(
+                f"{where} sent a web page instead of pixels; open it to see why",
+                reason=Reason.WEB_PAGE,
+            )
         said = f"{where} answered {reply.status}: {_explained(reply)}"
         if _MISSING_FILE in said:
-            return AssetError(f"{said}. The service lacks a file of the scene; leave the item out")
+            return AssetError(
+                f"{said}. The service lacks a file of the scene; leave the item out",
+                status=HTTPStatus.NOT_FOUND,
+            )
         if reply.status in BUSY:
             asked = retry_after_s(reply)
             unit_s = self.provider.limits.retry_after_unit_s

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.reader.jp2_codec import decode_tile
 from geostack_dagster.stack.reader.level import Compression, Level
 from geostack_dagster.stack.reader.transport import Buffer
@@ -26,6 +26,8 @@ type Raw = NDArray[Any]
 
 class DamagedTileError(AssetError):
     """A tile's bytes are not what its header promises: read header and tile once more."""
+
+    reason = Reason.CORRUPT_TILE
 
 
 def decompress(level: Level, data: Buffer, rows: int, *, wanted: int | None = None) -> Raw:

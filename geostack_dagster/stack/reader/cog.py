@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from geostack_dagster.domain.hrefs import Href, basename
-from geostack_dagster.errors import AssetError, GeostackError
+from geostack_dagster.errors import AssetError, GeostackError, Reason
 from geostack_dagster.stack.reader import fallback
 from geostack_dagster.stack.reader.codec import DamagedTileError, Raw, decompress
 from geostack_dagster.stack.reader.header import Header, parse
@@ -25,7 +25,7 @@ from geostack_dagster.stack.reader.ranges import KIB, MIB, Span, coalesce
 from geostack_dagster.stack.reader.refusal import StaleError
 from geostack_dagster.stack.reader.segments import MissingBytes, Segments
 from geostack_dagster.stack.reader.source import ByteSource, Opening
-from geostack_dagster.stack.reader.tile_cache import Arrival, TileCache
+from geostack_dagster.stack.reader.tile_cache import AbandonedTileError, Arrival, TileCache
 from geostack_dagster.stack.reader.transport import Buffer
 from geostack_dagster.stack.reader.want import Want
 from geostack_dagster.stack.reader.window import Part, parts
@@ -117,7 +117,11 @@ class CogReader:
         try:
             return await work(await self.header(href))
         except DamagedTileError as error:
-            raise AssetError(f"{basename(href)}: {error}") from error
+            cause = error.cause if isinstance(error, AbandonedTileError) else error
+            if not isinstance(cause, DamagedTileError):
+                raise cause from None
+            cause.attempts = 2
+            raise cause.of(basename(href)) from error
 
     async def fill(self, href: Href, header: Header, wants: Sequence[Want]) -> None:
         """Fill all wants; each tile is fetched and decoded once, however many share it.
@@ -143,15 +147,15 @@ class CogReader:
         spans = coalesce(starts, stops, self.source.policy.coalescing)
         work = [self._fetched(href, header.etag, span, mine) for span in spans]
         work += [self._shared(tile, arrival) for tile, arrival in shared]
-        reason = "the read that fetched this tile was abandoned"
+        cause: GeostackError | None = None
         try:
             await together(work)
         except GeostackError as error:
-            reason = str(error)  # who waits for a tile of ours learns why it does not come
+            cause = error  # who waits for a tile of ours learns why it does not come
             raise
         finally:
             keys = [((href, header.etag, tile.start), each) for tile, each in mine]
-            self._tiles.give_up(keys, reason)
+            self._tiles.give_up(keys, cause or DamagedTileError("the read was abandoned"))
 
     def forget(self, href: Href) -> None:
         """Read header and tiles anew next time."""
@@ -214,7 +218,7 @@ class CogReader:
             try:
                 header = await self._parse(href, opening, _JP2 if recognises(start) else _TIFF)
             except AssetError as error:
-                raise AssetError(f"{basename(href)}: {error}") from error
+                raise error.of(basename(href), otherwise=Reason.CORRUPT_HEADER) from error
             reason = header.unsupported
             if reason is None:
                 return header
@@ -230,7 +234,10 @@ class CogReader:
                 start, stop = missing.start, max(missing.stop, missing.start + form.more_bytes)
                 needed = missing.stop
             if size is not None and needed > size:
-                raise AssetError(f"its header points beyond its end, {size} bytes; truncated")
+                raise AssetError(
+                    f"its header points beyond its end, {size} bytes; truncated",
+                    reason=Reason.TRUNCATED,
+                )
             stop = stop if size is None else min(stop, size)
             async with self.source.slots:
                 data.add(start, await self.source.fetch(href, start, stop, etag=etag))

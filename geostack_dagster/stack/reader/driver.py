@@ -8,7 +8,7 @@ pickled to a worker.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -29,6 +29,7 @@ from geostack_dagster.stack.reader.rule import SourceRule
 from geostack_dagster.stack.reader.source import ByteSource, FetchPolicy, TransportName
 from geostack_dagster.stack.reader.tile_index import recalled
 from geostack_dagster.stack.reader.usage import Reached, Usage
+from geostack_dagster.stack.tolerance import Tolerance, read_strictly
 
 _log = logging.getLogger(__name__)
 _MAX_READERS = 16
@@ -47,6 +48,8 @@ class DriverConfig:
     policy: FetchPolicy = field(default_factory=FetchPolicy)
     index: str | None = None
     """URL of a tile index; each process reads it once."""
+    tolerance: Tolerance | None = None
+    """Notes what cannot be read of sources whose rule has a key; None raises it only."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Names the reader that drivers of this configuration share in a process.
 
@@ -148,7 +151,8 @@ class CogSource:
         """The part of the grid that the source reaches, and its pixels.
 
         Raises:
-            AssetError, ServiceError: With `fail_on_error`; otherwise nothing is reached.
+            AssetError, ServiceError: With `fail_on_error` and beyond the tolerance; otherwise
+                nothing is reached.
             CredentialError: Always.
             ConfigurationError: If the file has no such band.
         """
@@ -156,13 +160,18 @@ class CogSource:
         usage = Usage(band=rule.band or self.source.band, grid=dst_geobox, cfg=cfg, rule=rule)
         reader = self.driver.reader  # not on the loop: it may have an index to read
         try:
-            found = wait(self._read(reader, usage, selection))
+            found = self._tolerantly(dst_geobox, lambda: wait(self._read(reader, usage, selection)))
         except (IntegrityError, ServiceError) as error:
             if cfg.fail_on_error:
                 raise
             _log.warning("left out %s: %s", basename(self.source.uri), error)
             return _nowhere(cfg, dst)
-        return self._shaped(found, cfg, dst)
+        return _nowhere(cfg, dst) if found is None else self._shaped(found, cfg, dst)
+
+    def _tolerantly[T](self, area: GeoBox, read: Callable[[], T]) -> T | None:
+        key = SourceRule.of(self.source).key
+        tolerance = self.driver.config.tolerance
+        return read() if key is None else read_strictly(tolerance, key, area, read)
 
     async def _read(self, reader: PixelReader, usage: Usage, selection: Any) -> list[Reached]:
         href = canonical(self.source.uri)

@@ -15,7 +15,7 @@ from rasterio.abc import FileContainer
 from rasterio.errors import RasterioError
 
 from geostack_dagster.domain.hrefs import Href, basename
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.reader.byte_file import ByteFile, RemoteBlocks
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.level import Level
@@ -130,7 +130,10 @@ def _opened(blocks: RemoteBlocks, href: Href, level: int = 0) -> Iterator[raster
     except RasterioError as error:
         if blocks.failure is not None:
             raise blocks.failure from error
-        raise AssetError(f"{basename(href)} cannot be read by rasterio either: {error}") from error
+        raise AssetError(
+            f"{basename(href)} cannot be read by rasterio either: {error}",
+            reason=Reason.CORRUPT_TILE,
+        ) from error
 
 
 def _level(shape: tuple[int, int], dtype: str, bands: int) -> Level:

@@ -65,7 +65,7 @@ class PixelReader:
         try:
             geometry = Geometry.of(header, usage.grid, usage.cfg, usage.rule.crs)
         except AssetError as error:
-            raise AssetError(f"{basename(href)}: {error}") from error
+            raise error.of(basename(href)) from error
         laid = lay(geometry)
         if laid is not None:
             return laid

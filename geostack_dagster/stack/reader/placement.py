@@ -16,7 +16,7 @@ from odc.geo.overlap import compute_reproject_roi
 from odc.loader.types import RasterLoadParams
 from pyproj import Transformer
 
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.reader import overview
 from geostack_dagster.stack.reader.header import Header
 from geostack_dagster.stack.reader.pixelmap import (
@@ -91,7 +91,8 @@ class Geometry:
         if source is None:
             raise AssetError(
                 "it has no affine transform or no CRS (ground control points are not supported); "
-                "warp it first"
+                "warp it first",
+                reason=Reason.NO_PLACE,
             )
         return cls(
             source,

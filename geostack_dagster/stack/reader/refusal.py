@@ -20,6 +20,7 @@ from geostack_dagster.errors import (
     CredentialError,
     GeostackError,
     MissingCredentialError,
+    Reason,
     RejectedCredentialError,
     ServiceError,
 )
@@ -36,14 +37,33 @@ class StaleError(AssetError):
     """The object is not the version whose header was read: read the header again."""
 
 
-_FAILURES: dict[int, tuple[type[AssetError], str]] = {
-    200: (AssetError, "the server ignores byte ranges; download the file instead"),
-    206: (AssetError, "the answer was cut short every time; the file is truncated"),
-    404: (AssetError, "it does not exist (404); search again, it may have moved"),
-    410: (AssetError, "it is gone (410); search again, it may have moved"),
-    412: (StaleError, "it has changed since its header was read; read it again"),
-    416: (StaleError, "it ends before the bytes its header names; it is truncated or was replaced"),
+type _Failure = tuple[type[AssetError], str | None, str]
+
+_FAILURES: dict[int, _Failure] = {
+    200: (
+        AssetError,
+        Reason.NO_RANGES,
+        "the server ignores byte ranges; download the file instead",
+    ),
+    206: (
+        AssetError,
+        Reason.TRUNCATED,
+        "the answer was cut short every time; the file is truncated",
+    ),
+    404: (AssetError, None, "it does not exist (404); search again, it may have moved"),
+    410: (AssetError, None, "it is gone (410); search again, it may have moved"),
+    412: (
+        StaleError,
+        Reason.REPLACED,
+        "it has changed since its header was read; read it again",
+    ),
+    416: (
+        StaleError,
+        Reason.TRUNCATED,
+        "it ends before the bytes its header names; it is truncated or was replaced",
+    ),
 }
+"""What an answer means, its reason (None for its status), and what to say."""
 
 
 class Verdict(Enum):
@@ -121,10 +141,14 @@ def refused(
     if link is not None:
         return RejectedCredentialError(f"{where}: the {LICENCE} yet; accept it at {link}")
     source = "its credential" if credential is None else f"the credential from {credential.source}"
-    return RejectedCredentialError(
+    error = RejectedCredentialError(
         f"{where}, asked with {source} for {scope}. Check that the account may read this "
         "collection and has accepted its licence, and that the clock is right"
     )
+    error.status = reply.status
+    if code(reply) in _DEAD_TOKEN:
+        error.reason = Reason.EXPIRED
+    return error
 
 
 def _licence(reply: Reply) -> str | None:
@@ -150,11 +174,15 @@ def failed(href: Href, reply: Reply) -> GeostackError:
             status=reply.status,
         )
     if is_html(reply):
-        return AssetError(f"{name}: a web page came instead of the file; open the href to see why")
-    kind, reason = _FAILURES.get(
-        reply.status, (AssetError, f"{_status(reply)}; the request was not understood")
+        return AssetError(
+            f"{name}: a web page came instead of the file; open the href to see why",
+            reason=Reason.WEB_PAGE,
+            status=reply.status,
+        )
+    kind, reason, said = _FAILURES.get(
+        reply.status, (AssetError, None, f"{_status(reply)}; the request was not understood")
     )
-    return kind(f"{name}: {reason}")
+    return kind(f"{name}: {said}", reason=reason, status=reply.status)
 
 
 def _expected(reply: Reply, ask: Ask) -> int:

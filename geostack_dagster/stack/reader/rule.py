@@ -27,6 +27,8 @@ class SourceRule:
     """For files that state none."""
     calibrate: Calibrate | None = None
     """Applied to digital numbers on the grid, before Items of one day are laid over one another."""
+    key: tuple[str, str] | None = None
+    """Item and band, by which a failure is noted."""
 
     @classmethod
     def of(cls, source: RasterSource) -> "SourceRule":

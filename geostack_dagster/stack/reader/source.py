@@ -13,7 +13,7 @@ from typing import Literal, override
 
 from geostack_dagster.auth.signer import Credential, SignedRequest, Signer
 from geostack_dagster.domain.hrefs import Href, SignedHref, basename, locate
-from geostack_dagster.errors import ConfigurationError, ServiceError
+from geostack_dagster.errors import ConfigurationError, GeostackError, ServiceError
 from geostack_dagster.stack.reader import loop as background
 from geostack_dagster.stack.reader.aiohttp_transport import AiohttpTransport
 from geostack_dagster.stack.reader.local import LocalTransport
@@ -175,7 +175,7 @@ class ByteSource:
                 continue
             failures += 1
             if verdict is Verdict.STOP or failures == self.policy.attempts:
-                raise _gave_up(href, reply)
+                raise _gave_up(href, reply, failures)
             await self._pause(href, failures, reply)
 
     async def _exchange(self, ask: Ask) -> Reply | None:
@@ -223,7 +223,7 @@ class ByteSource:
         self.traffic.retries += 1
         asked = None if reply is None else retry_after_s(reply)
         if asked is not None and asked > self.policy.patience_s:
-            raise _gave_up(href, reply)
+            raise _gave_up(href, reply, failures)
         backoff = self.policy.backoff_s * 2 ** (failures - 1) * (0.5 + random.random())  # noqa: S311
         await asyncio.sleep(backoff if asked is None else asked)
 
@@ -232,9 +232,13 @@ def _rebuild(signer: Signer | None, transport: TransportName, policy: FetchPolic
     return ByteSource(signer, transport=transport, policy=policy)
 
 
-def _gave_up(href: Href, reply: Reply | None) -> Exception:
-    if reply is not None:
-        return failed(href, reply)
+def _gave_up(href: Href, reply: Reply | None, attempts: int) -> GeostackError:
+    error = _no_answer(href) if reply is None else failed(href, reply)
+    error.attempts = attempts
+    return error
+
+
+def _no_answer(href: Href) -> ServiceError:
     return ServiceError(
         f"{locate(href).host} did not answer for {basename(href)}; check the network, the proxy "
         "(HTTPS_PROXY) and the certificates (SSL_CERT_FILE)"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.reader.segments import Segments
 
 _NUMBERS = {
@@ -68,7 +68,9 @@ def _preamble(data: Segments) -> tuple[Flavour, int]:
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     version = struct.unpack((order or "<") + "H", start[2:4])[0]
     if order is None or version not in (42, 43):
-        raise AssetError(f"not a TIFF: the file begins with {start[:4]!r}")
+        raise AssetError(
+            f"not a TIFF: the file begins with {start[:4]!r}", reason=Reason.NOT_A_TIFF
+        )
     flavour = Flavour(order, big=version == 43)
     if not flavour.big:
         return flavour, struct.unpack(order + "I", start[4:8])[0]

@@ -9,11 +9,20 @@ import math
 from collections.abc import Sequence
 
 from geostack_dagster.domain.hrefs import Href
+from geostack_dagster.errors import GeostackError
 from geostack_dagster.stack.reader.codec import DamagedTileError
 
 type TileKey = tuple[Href, str | None, int]
 """File, its entity tag, and where the tile begins."""
 type Arrival = asyncio.Future[memoryview]
+
+
+class AbandonedTileError(DamagedTileError):
+    """Whoever fetched the tile failed; who waited for it tries once more, then fails alike."""
+
+    def __init__(self, cause: GeostackError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class TileCache:
@@ -57,11 +66,11 @@ class TileCache:
         for key in [key for key in self._arrived_s if key[0] == href]:
             self._remove(key)
 
-    def give_up(self, expected: Sequence[tuple[TileKey, Arrival]], reason: str) -> None:
+    def give_up(self, expected: Sequence[tuple[TileKey, Arrival]], cause: GeostackError) -> None:
         """Tell whoever waits for these why they do not come; each reads again by itself."""
         for key, arrival in expected:
             if not arrival.done():
-                arrival.set_exception(DamagedTileError(reason))
+                arrival.set_exception(AbandonedTileError(cause))
                 arrival.exception()  # it may be that nobody waits
                 if self._tiles.get(key) is arrival:
                     del self._tiles[key]

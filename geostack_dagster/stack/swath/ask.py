@@ -12,7 +12,7 @@ from geostack_dagster.domain.days import Window, solar_day
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.item import Item, assets, item_id, moment, number, properties
 from geostack_dagster.domain.swath import SwathChoice, SwathLayout
-from geostack_dagster.errors import AssetError, ConfigurationError, IntegrityError
+from geostack_dagster.errors import AssetError, ConfigurationError, IntegrityError, Reason
 from geostack_dagster.providers import Collection, Provider, provider_named
 from geostack_dagster.stack.ask import source_of
 from geostack_dagster.stack.recipe import Skipped
@@ -206,4 +206,4 @@ def _spans(
 
 
 def _whole(item: Item, reason: str) -> Skipped:
-    return Skipped(item=item_id(item), band=None, reason=reason)
+    return Skipped(item=item_id(item), band=None, reason=reason, code=Reason.NOT_WANTED)

@@ -57,7 +57,8 @@ def open_with_earthaccess(href: Href, signer: Signer | None) -> SwathFile:
         file.seek(0)
     except FileNotFoundError:
         raise AssetError(
-            f"{basename(href)} does not exist; search again, it may have moved"
+            f"{basename(href)} does not exist; search again, it may have moved",
+            status=404,
         ) from None
     except (aiohttp.ClientError, requests.RequestException, OSError, RuntimeError) as error:
         raise _translated(href, error) from None

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from geostack_dagster.errors import AssetError
+from geostack_dagster.errors import AssetError, Reason
 from geostack_dagster.stack.reader.transport import Buffer
 from geostack_dagster.stack.swath.layout import ArrayLayout, Chunked, Filter, Raw, StoredChunk
 
@@ -33,9 +33,14 @@ def decoded(layout: ArrayLayout, storage: Chunked, stored: StoredChunk, data: Bu
             if not stored.skipped >> number & 1:
                 plain = _DECODERS[one.code](plain, one, length)
     except (RuntimeError, ValueError) as error:
-        raise AssetError(f"a chunk of {layout.name} does not decode ({error})") from error
+        raise AssetError(
+            f"a chunk of {layout.name} does not decode ({error})", reason=Reason.CORRUPT_TILE
+        ) from error
     if plain.size != length:
-        raise AssetError(f"a chunk of {layout.name} decodes to {plain.size} bytes of {length}")
+        raise AssetError(
+            f"a chunk of {layout.name} decodes to {plain.size} bytes of {length}",
+            reason=Reason.CORRUPT_TILE,
+        )
     values: Raw = plain.view(dtype).reshape(storage.shape)
     return values
 

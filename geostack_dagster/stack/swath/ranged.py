@@ -60,7 +60,7 @@ class RangedFile:
             try:
                 wait(self._fill(layout, wanted, out))
             except AssetError as error:
-                raise AssetError(f"{self.name}, {name}: {error}") from error
+                raise error.of(f"{self.name}, {name}") from error
         return out
 
     def close(self) -> None:

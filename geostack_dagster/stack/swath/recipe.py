@@ -171,9 +171,7 @@ class SwathRecipe:
             "question": self.question,
             "made_by": self.made_by,
             "items": [item.to_json() for item in self.items],
-            "skipped": [
-                {"item": one.item, "band": one.band, "reason": one.reason} for one in self.skipped
-            ],
+            "skipped": [one.to_json() for one in self.skipped],
         }
 
     @classmethod
@@ -201,7 +199,7 @@ class SwathRecipe:
             items=tuple(SwathItem.from_json(item) for item in document["items"]),
             question=document["question"],
             made_by=document["made_by"],
-            skipped=tuple(Skipped(**one) for one in document["skipped"]),
+            skipped=tuple(Skipped.from_json(one) for one in document["skipped"]),
         )
         if recipe.fingerprint != document["fingerprint"]:
             raise IntegrityError(
