@@ -25,6 +25,8 @@ sandbox_app = typer.Typer(no_args_is_help=True, help="Twins of the providers on 
 aoi_app = typer.Typer(no_args_is_help=True, help="Areas of interest.")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(aoi_app, name="aoi")
+review_app = typer.Typer(no_args_is_help=True, help="Uncertain plumes, for people to label.")
+app.add_typer(review_app, name="review")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 ItemsOption = Annotated[
@@ -189,6 +191,38 @@ def aoi_add(
     from geostack_dagster.cli import aois
 
     _show(aois.add(file, crs), as_json=as_json)
+
+
+@review_app.command("export")
+@guarded
+def review_export(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline name: a folder below defs/.")],
+    *,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("queue.geojson"),
+    aoi: Annotated[str | None, typer.Option(help="Only over this AOI.")] = None,
+    again: Annotated[bool, typer.Option("--all", help="Also what has a label already.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the review queue as GeoJSON, with pictures: set `state` of each feature you judge."""
+    from geostack_dagster.cli import review
+
+    _show(review.export(pipeline, out, aoi=aoi, again=again), as_json=as_json)
+
+
+@review_app.command("import")
+@guarded
+def review_import(
+    file: Annotated[Path, typer.Argument(help="The queue with states filled in, GeoJSON.")],
+    *,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Who labelled; the user's login if absent.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add labels to the store: PLUME, NO_PLUME, UNCERTAIN or UNOBSERVABLE."""
+    from geostack_dagster.cli import review
+
+    _show(review.take(file, reviewer), as_json=as_json)
 
 
 @sandbox_app.command(

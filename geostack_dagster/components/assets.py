@@ -69,6 +69,12 @@ STAGES: Mapping[str, Stage] = {
         "Plumes: outlines, emission rates with intervals where the enhancement is calibrated, and "
         "a state for the scene; published as COG, GeoParquet, GeoJSON and STAC Item.",
     ),
+    "review": Stage(
+        frozenset({"geojson", "parquet"}),
+        "The review queue: uncertain plumes with their reasons, scores, rates and pictures, and "
+        "scenes drawn by lot whatever was found in them. Label them with `geostack review export` "
+        "and `import`; labels train the next detector.",
+    ),
 }
 """What people see of each stage."""
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from geostack_dagster.domain.bands import Band
 from geostack_dagster.domain.swath import Geometry
-from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS
+from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS, REVIEW_COLUMNS
 from geostack_dagster.pipeline.spec import PipelineSpec
 
 _ITEM = (
@@ -81,12 +81,18 @@ def _plumes(spec: PipelineSpec) -> list[dg.TableColumn]:
     return _table(*rows, ("geometry", "binary", "outline, WKB in longitude and latitude"))
 
 
+def _review(spec: PipelineSpec) -> list[dg.TableColumn]:
+    rows = [(name, column.dtype, column.text) for name, column in REVIEW_COLUMNS.items()]
+    return _table(*rows, ("geometry", "binary", "outline or footprint, WKB in degrees"))
+
+
 _COLUMNS: Mapping[str, Callable[[PipelineSpec], list[dg.TableColumn]]] = {
     "snapshot": _snapshot,
     "cube": _cube,
     "indices": _indices,
     "enhancement": _enhancement,
     "plumes": _plumes,
+    "review": _review,
 }
 
 

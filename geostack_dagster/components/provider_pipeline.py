@@ -43,6 +43,8 @@ class MethaneModel(dg.Model, dg.Resolvable):
     wind: WindModel = WindModel()
     scheme: str = "csf"
     absorption: str | None = None
+    audit: float = Field(default=0.1, ge=0, le=1)
+    """Share of scenes that are put up for review whatever was found in them."""
 
 
 class GridModel(dg.Model, dg.Resolvable):
@@ -196,4 +198,5 @@ def _methane(asked: MethaneModel) -> MethaneSpec:
         wind=WindSpec(**asked.wind.model_dump()),
         scheme=asked.scheme,
         absorption=asked.absorption,
+        audit=asked.audit,
     )

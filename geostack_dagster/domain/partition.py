@@ -66,6 +66,14 @@ class Layout:
         """Folder of the COGs, quicklook and STAC Item of one product."""
         return f"{self._of(partition)}/published/{product}/{partition.aoi}/{partition.date}"
 
+    def reviews(self, pipeline: str) -> str:
+        """Folder of all of a pipeline's review queues."""
+        return f"{self.root}/{pipeline}/review"
+
+    def review(self, partition: Partition) -> str:
+        """Folder of a partition's review queue: table, GeoJSON and pictures."""
+        return f"{self.reviews(partition.pipeline)}/{partition.aoi}/{partition.date}"
+
     def pin(self, aoi: str) -> str:
         """The registered AOI: geometry and CRS, fixed from then on."""
         return f"{self.root}/aois/{aoi}.json"

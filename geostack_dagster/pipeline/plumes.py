@@ -44,7 +44,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """
     started = perf_counter()
     methane = methane_of(spec)
-    store, source, shelf = _opened(spec, partition, workspace)
+    store, source, shelf = opened(spec, partition, workspace)
     if shelf is None:
         parent = "cube" if methane.method is MethaneMethod.ARCHIVE else GROUP
         raise ConfigurationError(
@@ -75,14 +75,14 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the plumes if those of the present enhancement are published; else None."""
-    store, _, shelf = _opened(spec, partition, workspace)
+    store, _, shelf = opened(spec, partition, workspace)
     if shelf is None:
         return None
     slots = store.slots(GROUP, partition.window)
     return shelf.fingerprint if shelf.holds(s.day for s in slots if s.item_count) else None
 
 
-def _opened(
+def opened(
     spec: PipelineSpec, partition: Partition, workspace: Workspace
 ) -> tuple[CubeStore, str, Shelf | None]:
     """The store, the enhancement's fingerprint, and the shelf; no shelf without enhancement."""
@@ -198,6 +198,7 @@ def _summary(scene: Scene) -> dict[str, Any]:
     found = [one.properties for one in scene.features if one.properties["state"] == State.PLUME]
     known = [one["rate_kg_h"] for one in found if one["rate_kg_h"] is not None]
     return {
+        "acquired": scene.moment.isoformat(),
         "state": scene.state.value,
         "plumes": states[State.PLUME],
         "uncertain": states[State.UNCERTAIN],

@@ -23,6 +23,7 @@ STAGE_CODE = {
     "indices": 1,
     "enhancement": 2,
     "plumes": 2,
+    "review": 1,
 }
 _UPSTREAM = {
     "stack": "snapshot",
@@ -30,6 +31,7 @@ _UPSTREAM = {
     "indices": "cube",
     "enhancement": "cube",
     "plumes": "enhancement",
+    "review": "plumes",
 }
 
 
@@ -67,6 +69,8 @@ class MethaneSpec:
     """One of `inference.quantify.SCHEMES`."""
     absorption: str | None = None
     """Look-up table by path or URL; None takes the surrogate that the project ships."""
+    audit: float = 0.1
+    """Share of scenes that are put up for review whatever was found in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +137,7 @@ class PipelineSpec:
         outputs = ["indices"] if self.indices else []
         if self.methane is not None:
             given = self.methane.method is MethaneMethod.ARCHIVE
-            outputs += ["plumes"] if given else ["enhancement", "plumes"]
+            outputs += ["plumes", "review"] if given else ["enhancement", "plumes", "review"]
         return ("snapshot", "stack", "cube", *outputs)
 
     def parent(self, stage: str) -> str | None:
@@ -185,6 +189,7 @@ class PipelineSpec:
             "indices": {"indices": self.indices, "mask_buffer_m": self.mask_buffer_m},
             "enhancement": {"mask_buffer_m": self.mask_buffer_m, "methane": self._retrieval},
             "plumes": {"wind": self._wind, "scheme": self.methane and self.methane.scheme},
+            "review": {"audit": self.methane and self.methane.audit},
         }
         upstream = _UPSTREAM.get(stage)
         return own[stage] if upstream is None else self._asked(upstream) | own[stage]

@@ -26,7 +26,7 @@ class StageModule(Protocol):
 
 
 def module_of(spec: PipelineSpec, stage: str) -> StageModule:
-    """The module of a stage: `snapshot`, `stack`, `cube`, `indices`, `enhancement` or `plumes`.
+    """The module of a stage, which has its name.
 
     Imported when it is asked for: it brings xarray, odc, icechunk or jax, which the code location
     does without.

@@ -1,11 +1,14 @@
-"""Columns of the plume table. Light: the code location shows them without the retrievals."""
+"""Columns of the plume table and the review queue.
+
+Light: the code location shows them without the retrievals.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of the plume table; null where a plume has no value."""
+    """A column of a table; null where a row has no value."""
 
     dtype: str
     """As pandas says it."""
@@ -39,4 +42,31 @@ PLUME_COLUMNS: Mapping[str, Column] = {
     "scheme": Column("string", "how mass and wind became a rate"),
     "not_quantified": Column("string", "why there is no rate"),
     "uncertain_because": Column("string", "why an UNCERTAIN candidate is no sure plume"),
+}
+
+_OF_PLUME = (
+    "longitude", "latitude", "peak_ppm_m", "peak_score", "pixels", "masked_fraction", "rate_kg_h",
+    "rate_68_low_kg_h", "rate_68_high_kg_h", "rate_95_low_kg_h", "rate_95_high_kg_h",
+    "not_quantified",
+)  # fmt: skip
+
+REVIEW_COLUMNS: Mapping[str, Column] = {
+    "id": Column("string", "pipeline/aoi/day/what; another outline has another id"),
+    "state": Column("string", "for the reviewer: PLUME, NO_PLUME, UNCERTAIN or UNOBSERVABLE"),
+    "found": Column("string", "state that the pipeline found"),
+    "kind": Column("string", "plume, or scene: all of the ground that was looked at"),
+    "why": Column("string", "why it is in the queue: uncertain, or audit (drawn by lot)"),
+    "reasons": Column("string", "why the pipeline is not sure"),
+    "pipeline": Column("string", "name of the pipeline"),
+    "aoi": Column("string", "name of the AOI"),
+    "day": Column("string", "solar day at the AOI"),
+    "observed": Column("string", "first acquisition of the day, UTC"),
+    "scenes": Column("string", "Items whose pixels it was found in, by blanks"),
+    "picture": Column("string", "PNG beside this file"),
+    **{
+        name: PLUME_COLUMNS[name]._replace(
+            dtype=PLUME_COLUMNS[name].dtype.replace("int64", "Int64")
+        )
+        for name in _OF_PLUME
+    },
 }
