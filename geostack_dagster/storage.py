@@ -189,6 +189,21 @@ def delete(url: str) -> None:
             pass
 
 
+def folders(url: str) -> list[str]:
+    """Names of the folders directly below a folder, in order; none where there is none."""
+    local = local_path(url)
+    if local is not None:
+        return sorted(one.name for one in local.iterdir() if one.is_dir()) if local.is_dir() else []
+    if not _is_object_store(url):
+        system, path = fsspec.url_to_fs(url)
+        found = system.ls(path, detail=True) if system.isdir(path) else []
+        return sorted(basename(one["name"]) for one in found if one["type"] == "directory")
+    store, _ = _opened(f"{url}/")
+    with _translated(url):
+        prefixes = obstore.list_with_delimiter(store)["common_prefixes"]
+    return sorted(basename(prefix) for prefix in prefixes)
+
+
 def local_path(url: str) -> Path | None:
     """The path that a `file://` URL or a plain path names; None for any other scheme."""
     parts = urlsplit(url)

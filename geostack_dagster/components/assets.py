@@ -16,7 +16,6 @@ from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.artefacts import artefact_of
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
-from geostack_dagster.pipeline.stages import module_of
 from geostack_dagster.resources.access import keys_of, settings_of
 from geostack_dagster.resources.storage import Storage
 
@@ -127,7 +126,8 @@ def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition
         required_resource_keys={"storage", "dask", *keys_of(spec.provider)},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        run = module_of(spec, noun).run
+        from geostack_dagster.pipeline.holds import run_stage
+
         storage: Storage = context.resources.storage
         workspace = storage.workspace(
             settings_of(spec.provider, context.resources), context.resources.dask.engine()
@@ -137,7 +137,7 @@ def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition
         for key in context.partition_keys:
             partition = partition_of(spec, key)
             try:
-                report = run(spec, partition, workspace)
+                report = run_stage(spec, noun, partition, workspace)
             except GeostackError as error:  # the others go on; what is finished stays finished
                 errors[str(partition)] = error
                 context.log.warning("%s %s: %s", noun, partition, redact(str(error)))

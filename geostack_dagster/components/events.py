@@ -67,7 +67,7 @@ def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
     }
     metadata |= _artefact(report)
     metadata |= {name: _value(value) for name, value in report.facts.items() if value is not None}
-    metadata |= {name: _table(rows) for name, rows in report.tables.items() if rows}
+    metadata |= {name: table_of(rows) for name, rows in report.tables.items() if rows}
     return metadata
 
 
@@ -105,7 +105,8 @@ def _value(value: Any) -> dg.MetadataValue:
             return dg.MetadataValue.json(value)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Records as a table."""
     records = [dg.TableRecord({name: _cell(cell) for name, cell in row.items()}) for row in rows]
     return dg.MetadataValue.table(records=records)
 

@@ -8,11 +8,13 @@ import dagster as dg
 from pydantic import Field
 
 from geostack_dagster.components.assets import Upkeep, pipeline_assets
+from geostack_dagster.components.checks import pipeline_checks
 from geostack_dagster.components.reconcile import Pace, reconcile_sensor
 from geostack_dagster.components.schedules import snapshot_schedule
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.query import Predicate
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.check_spec import CheckSpec
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec, WindSpec
 from geostack_dagster.providers import provider_named
 
@@ -90,6 +92,17 @@ class ReconcileModel(dg.Model, dg.Resolvable):
     interval_s: int = Field(default=300, ge=5)
 
 
+class ChecksModel(dg.Model, dg.Resolvable):
+    """What is tolerated before an asset check speaks up; see `pipeline.check_spec`."""
+
+    radiometry: Literal["block", "warn"] = "block"
+    least_coverage: float = Field(default=0.01, ge=0, le=1)
+    most_nodata: float = Field(default=0.999, ge=0, le=1)
+    nodata_spread: float = Field(default=0.05, ge=0, le=1)
+    most_outside: float = Field(default=0.01, ge=0, le=1)
+    stale_after_days: int | None = Field(default=None, ge=1)
+
+
 class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     """Catalogue snapshot -> authenticated stack -> Zarr cube -> JAX outputs, for one archive.
 
@@ -127,6 +140,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     schedule: ScheduleModel = ScheduleModel()
     reconcile: ReconcileModel = ReconcileModel()
     freshness: FreshnessModel = FreshnessModel()
+    checks: ChecksModel = ChecksModel()
     owners: Sequence[str] = ()
 
     def spec(self, name: str) -> PipelineSpec:
@@ -160,18 +174,24 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             max_soft_errors=self.max_soft_errors,
             max_items=self.search.max_items,
             page_limit=self.search.page_limit,
+            checks=CheckSpec(**self.checks.model_dump()),
         )
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Assets, schedule and reconcile sensor of the pipeline."""
+        """Assets, checks, schedule and reconcile sensor of the pipeline."""
         spec = self.spec(context.path.name)
         assets = pipeline_assets(spec, self._upkeep())
         schedule = snapshot_schedule(
             spec, cron=self.schedule.cron, window_days=self.schedule.window_days
         )
         sensor = reconcile_sensor(spec, Pace(**self.reconcile.model_dump()))
-        return dg.Definitions(assets=assets, schedules=[schedule], sensors=[sensor])
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=pipeline_checks(spec),
+            schedules=[schedule],
+            sensors=[sensor],
+        )
 
     def _upkeep(self) -> Upkeep:
         return Upkeep(

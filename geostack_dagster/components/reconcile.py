@@ -108,6 +108,9 @@ class _Look:
         present = ask_again(spec, workspace, partitions[0].aoi, window)
         self.partitions += len(partitions)
         for stale in find_stale(spec, workspace, partitions, present):
+            if stale.held is not None:
+                self.notes.append(f"{stale.partition.date} {stale.partition.aoi}: {stale.held}")
+                continue
             self._found(stale.partition, stale.stage, stale.reason, stale.mark)
 
     def _found(self, partition: Partition, stage: str, reason: str, mark: str) -> None:

@@ -74,6 +74,14 @@ class Layout:
         """Folder of a partition's review queue: table, GeoJSON and pictures."""
         return f"{self.reviews(partition.pipeline)}/{partition.aoi}/{partition.date}"
 
+    def evidence(self, partition: Partition, stage: str) -> str:
+        """What the pixels of a stage say, JSON; a cache that checks read."""
+        return f"{self._of(partition)}/evidence/{stage}/{partition.aoi}/{partition.date}.json"
+
+    def hold(self, partition: Partition) -> str:
+        """Why a partition's cube is kept as it is, JSON; absent when it is not."""
+        return f"{self._of(partition)}/holds/{partition.aoi}/{partition.date}.json"
+
     def pin(self, aoi: str) -> str:
         """The registered AOI: geometry and CRS, fixed from then on."""
         return f"{self.root}/aois/{aoi}.json"

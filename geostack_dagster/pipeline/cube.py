@@ -89,10 +89,19 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the slots if they hold what the Recipe says, or what of it was readable."""
-    made_from = made_from_recipe(spec, read_recipe(partition, workspace))
+    made_from = recorded(spec, partition, workspace)
+    return made_from if whole(made_from) == wanted(spec, partition, workspace) else None
+
+
+def wanted(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str:
+    """Fingerprint of the slots that the Recipe asks for."""
+    return made_from_recipe(spec, read_recipe(partition, workspace))
+
+
+def recorded(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the slots as they are; None if they were never written as a whole."""
     store = cube_store(spec, partition, workspace)
-    recorded = store.fingerprint_of(spec.record.quantity, partition.window)
-    return recorded if whole(recorded) == made_from else None
+    return store.fingerprint_of(spec.record.quantity, partition.window)
 
 
 def made_from_recipe(spec: PipelineSpec, recipe: Recipe) -> str:

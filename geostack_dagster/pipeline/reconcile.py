@@ -14,9 +14,10 @@ from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.item import moment
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.pipeline import snapshot
+from geostack_dagster.pipeline.holds import reason_to_wait
 from geostack_dagster.pipeline.plan import partition_dates
 from geostack_dagster.pipeline.spec import PipelineSpec
-from geostack_dagster.pipeline.stages import module_of
+from geostack_dagster.pipeline.stages import cube_module, module_of
 from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.providers.access import search_headers
 
@@ -33,6 +34,8 @@ class Stale:
     reason: str
     mark: str
     """Differs with what is wrong: the same mark means the same work."""
+    held: str | None = None
+    """Why nothing is to be done about it; None if something is."""
 
 
 def find_stale(
@@ -41,7 +44,7 @@ def find_stale(
     partitions: Iterable[Partition],
     present: Mapping[Partition, str] | None = None,
 ) -> Iterator[Stale]:
-    """The partitions that are not current, in the order given.
+    """The partitions that are not current, in the order given; those that are held say why.
 
     Args:
         spec: The pipeline.
@@ -115,13 +118,22 @@ def _stale(
     if recorded is None:
         return None
     upstream = recorded
+    held: Stale | None = None
     for stage in spec.stages[1:]:
         found: str | None = module_of(spec, stage).current(spec, partition, workspace)
         if found is None:
+            why = reason_to_wait(spec, stage, partition, workspace)
+            if why is not None:
+                held = replace(_of(partition, stage, why, upstream), held=why)
+                kept = cube_module(spec).recorded(spec, partition, workspace)
+                if stage != "cube" or kept is None:
+                    return held
+                upstream = kept  # what is made of a cube that was rolled back follows it
+                continue
             reason = f"{stage} is missing or was made from something else"
             return _of(partition, stage, reason, f"{upstream}{spec.code_version(stage)}")
         upstream = found
-    return None
+    return held
 
 
 def _of(partition: Partition, stage: str, reason: str, mark: str) -> Stale:

@@ -10,6 +10,7 @@ from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.query import Predicate
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.check_spec import CheckSpec
 from geostack_dagster.providers import Collection, Provider
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -110,6 +111,7 @@ class PipelineSpec:
     it, for what was unreadable does."""
     max_items: int | None = None
     page_limit: int | None = None
+    checks: CheckSpec = field(default_factory=CheckSpec)
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.name):

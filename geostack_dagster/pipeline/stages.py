@@ -25,6 +25,25 @@ class StageModule(Protocol):
         ...
 
 
+class CubeModule(StageModule, Protocol):
+    """A stage that records what its pixels were made from."""
+
+    def wanted(self, spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str:
+        """Fingerprint of what the inputs ask for."""
+        ...
+
+    def recorded(
+        self, spec: PipelineSpec, partition: Partition, workspace: Workspace
+    ) -> str | None:
+        """Fingerprint of what is there; None if there is nothing, or not the whole of it."""
+        ...
+
+
+def cube_module(spec: PipelineSpec) -> CubeModule:
+    """The module that makes the cube."""
+    return cast("CubeModule", module_of(spec, "cube"))
+
+
 def module_of(spec: PipelineSpec, stage: str) -> StageModule:
     """The module of a stage, which has its name.
 

@@ -38,6 +38,7 @@ CDSE = Provider(
             radiometry=radiometry.sentinel2,
             identity=identity.sentinel2,
             clear=sentinel2.CLEAR,
+            dark=sentinel2.DARK,
         ),
         "sentinel-2-l1c": Collection(
             id="sentinel-2-l1c",
@@ -45,6 +46,7 @@ CDSE = Provider(
             bands=sentinel2.band_table(_L1C_KEYS),
             radiometry=radiometry.sentinel2,
             identity=identity.sentinel2,
+            dark=sentinel2.DARK_L1C,
         ),
     },
     access=(

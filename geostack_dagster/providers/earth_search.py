@@ -41,6 +41,7 @@ def _sentinel2(collection: str, title: str) -> Collection:
         radiometry=radiometry.sentinel2,
         identity=identity.sentinel2,
         clear=sentinel2.CLEAR,
+        dark=sentinel2.DARK,
     )
 
 

@@ -30,6 +30,7 @@ PLANETARY_COMPUTER = Provider(
             radiometry=radiometry.sentinel2,
             identity=identity.sentinel2,
             clear=sentinel2.CLEAR,
+            dark=sentinel2.DARK,
         ),
         "hls2-l30": hls.collection("hls2-l30", "L30"),
         "hls2-s30": hls.collection("hls2-s30", "S30"),

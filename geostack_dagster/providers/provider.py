@@ -79,6 +79,11 @@ class Collection:
     radiometry: RadiometryRule = stated
     identity: IdentityRule = by_id
     clear: ClearClasses | None = None
+    dark: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Where an offset shows: by common name of a band, the classes of `clear` that are dark in it.
+
+    No classes: there are none, and all pixels count. No band: the archive has no offset to check.
+    """
     quantity: str = "reflectance"
     """What its pixels measure; the group of the cube that holds them."""
     aliases: tuple[str, ...] = ()

@@ -32,6 +32,16 @@ _ANCILLARY: Mapping[str, tuple[str, float, bool]] = {
 # 3 shadow, 8 and 9 cloud and 10 cirrus are not, nor are 0 nodata, 1 defective and 2 dark.
 CLEAR = ClearClasses(band="SCL", keep=(4, 5, 6, 7, 11), buffer_around=(3, 8, 9, 10))
 
+# 2 dark, 4 vegetation, 6 water. Not 3: the shadow of a cloud may lie on snow.
+DARK: Mapping[str, tuple[int, ...]] = {
+    "red": (2, 4, 6),
+    "blue": (2, 4, 6),
+    "swir22": (2, 6),
+    "nir": (2, 6),
+}
+"""Classes of Level-2A that reflect next to nothing in a band."""
+DARK_L1C: Mapping[str, tuple[int, ...]] = {"swir22": (), "swir16": (), "red": ()}
+"""Level-1C has no classes; reflectance at the top of the atmosphere is never negative."""
 
 L1C_BANDS = tuple(_OPTICAL)
 """Names of all bands of a Level-1C product."""

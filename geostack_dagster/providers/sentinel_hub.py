@@ -28,6 +28,7 @@ def _sentinel2(collection: str, title: str, bands: list[str]) -> Collection:
         radiometry=radiometry.sentinel2_harmonised,
         identity=identity.sentinel2,
         clear=sentinel2.CLEAR if "SCL" in bands else None,
+        dark=sentinel2.DARK if "SCL" in bands else sentinel2.DARK_L1C,
     )
 
 

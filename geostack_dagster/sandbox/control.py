@@ -67,6 +67,10 @@ class Control:
         body = {"id": item_id, "baseline": baseline}
         return str(self._ask("POST", "/items/reprocess", body)["result"])
 
+    def mislabel(self, item_id: str) -> None:
+        """Let an Earth Search Item deny what it says of its offset; its pixels stay as they are."""
+        self._ask("POST", "/items/mislabel", {"id": item_id})
+
     def set_token_lifetime(self, lifetime_s: float) -> None:
         """How long tokens live that are made from now on."""
         self._ask("POST", "/tokens", {"lifetime_s": lifetime_s})

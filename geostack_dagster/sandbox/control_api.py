@@ -63,6 +63,7 @@ class ControlApi:
         changes: dict[str, Callable[[], str]] = {
             "arrive": lambda: self._twins.arrive(name),
             "withdraw": lambda: self._twins.withdraw(name),
+            "mislabel": lambda: self._twins.mislabel(name),
             "reprocess": lambda: self._twins.reprocess(name, body.get("baseline")),
         }
         try:

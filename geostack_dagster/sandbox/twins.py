@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geostack_dagster.domain.item import Item, assets, item_id
+from geostack_dagster.domain.item import Item, assets, item_id, properties
 from geostack_dagster.providers import PROVIDERS
 from geostack_dagster.sandbox.accounts import Accounts
 from geostack_dagster.sandbox.archive import Archive
@@ -41,6 +41,7 @@ OFFERS: tuple[Callable[[], Iterator[Offer]], ...] = (
 """Where the synthetic catalogue comes from."""
 
 
+_OFFSET_FLAG = "earthsearch:boa_offset_applied"
 _HOLDERS = {
     EODATA: CDSE.slug,
     CDSE_HOST: CDSE.slug,
@@ -129,6 +130,20 @@ class Twins:
             objects = {} if offer is None else offer.objects(self.setting)
             self._pending[archive, name] = _Held(item, objects)
         return _first([archive for archive, _ in found], name)
+
+    def mislabel(self, name: str) -> str:
+        """Turn what an Item says of its offset into the contrary (earth-search issues 66 and 71).
+
+        Raises:
+            KeyError: If no catalogue has it, or it says nothing.
+        """
+        for archive, key in self._find(name):
+            catalogue = self.setting.archives[archive].catalogue
+            item = catalogue.withdraw(key)
+            facts = dict(properties(item))
+            facts[_OFFSET_FLAG] = not facts[_OFFSET_FLAG]
+            catalogue.publish([{**item, "properties": facts}])  # objects know the Item of before
+        return _first([archive for archive, _ in self._find(name)], name)
 
     def reprocess(self, name: str, baseline: str | None) -> str:
         """Process an acquisition anew; returns the id of the new Item.

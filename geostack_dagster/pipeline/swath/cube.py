@@ -64,9 +64,18 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the days if they hold what the Recipe says; None if they do not."""
-    made_from = _made_from(read_recipe(partition, workspace))
-    store = swath_store(spec, partition, workspace)
-    return made_from if store.is_current(partition.window, made_from) else None
+    made_from = wanted(spec, partition, workspace)
+    return made_from if recorded(spec, partition, workspace) == made_from else None
+
+
+def wanted(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str:
+    """Fingerprint of the days that the Recipe asks for."""
+    return _made_from(read_recipe(partition, workspace))
+
+
+def recorded(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Fingerprint of the days as they are; None if they were never written as a whole."""
+    return swath_store(spec, partition, workspace).fingerprint_of(partition.window)
 
 
 def swath_store(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> SwathStore:

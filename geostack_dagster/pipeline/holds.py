@@ -1,0 +1,141 @@
+"""Partitions that are kept as they are on purpose: rolled back, or contradicted by their pixels.
+
+A cube that was rolled back differs from what its inputs give: runs would make the bad state again,
+and the reconcile sensor would ask for it for ever. Therefore a rollback leaves a hold. While the
+inputs are the ones that gave the bad state, every run keeps the cube and the sensor asks for
+nothing, and both say so. Inputs that change (a scene processed anew, other bands) end a hold by
+themselves; a person ends it with `geostack rollback --release`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self, override
+
+from geostack_dagster import storage
+from geostack_dagster.cube.unread import whole
+from geostack_dagster.domain.dark_pixels import contradicted, is_suspicious
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.pipeline.checks.evidence import evidence_of, kept_evidence, verdicts_of
+from geostack_dagster.pipeline.cube import made_from_recipe
+from geostack_dagster.pipeline.report import Outcome, StageReport
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.stack import read_recipe
+from geostack_dagster.pipeline.stages import cube_module, module_of
+from geostack_dagster.pipeline.workspace import Workspace
+
+_BEFORE = ("snapshot", "stack", "cube")
+"""Stages that do not build on the cube."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A partition of a cube that was rolled back."""
+
+    refused: str
+    """Fingerprint of the inputs whose cube was bad: it is not made of them again."""
+    snapshot: str
+    since: str
+    reason: str = ""
+
+    @override
+    def __str__(self) -> str:
+        """One sentence for people."""
+        why = f" ({self.reason})" if self.reason else ""
+        return (
+            f"held: rolled back to snapshot {self.snapshot} on {self.since[:10]}{why}; until its "
+            "inputs change, or `geostack rollback --release`"
+        )
+
+    def dumps(self) -> bytes:
+        """JSON text; `loads` reads it back."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def loads(cls, text: bytes) -> Self:
+        """Hold written by `dumps`."""
+        return cls(**json.loads(text))
+
+
+def run_stage(
+    spec: PipelineSpec, stage: str, partition: Partition, workspace: Workspace
+) -> StageReport:
+    """Make a stage of a partition, unless it is held.
+
+    Raises:
+        IntegrityError: If it would be made of a cube whose pixels contradict their metadata.
+        GeostackError: As the stage does.
+    """
+    hold = standing_hold(spec, partition, workspace) if stage == "cube" else None
+    if hold is not None:
+        return _kept(spec, partition, workspace, hold)
+    doubt = None if stage in _BEFORE else doubt_of(spec, partition, workspace)
+    if doubt is not None:
+        raise IntegrityError(f"{partition}: {doubt}")
+    return module_of(spec, stage).run(spec, partition, workspace)
+
+
+def reason_to_wait(
+    spec: PipelineSpec, stage: str, partition: Partition, workspace: Workspace
+) -> str | None:
+    """Why a stage that is not current is not to be made either; None if it is."""
+    if stage == "cube":
+        hold = standing_hold(spec, partition, workspace)
+        return None if hold is None else str(hold)
+    return None if stage in _BEFORE else doubt_of(spec, partition, workspace)
+
+
+def standing_hold(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Hold | None:
+    """The hold on a partition's cube; None if there is none, or its inputs changed since."""
+    try:
+        hold = Hold.loads(storage.read_bytes(workspace.layout.hold(partition)))
+    except FileNotFoundError:
+        return None
+    try:
+        wanted = cube_module(spec).wanted(spec, partition, workspace)
+    except ConfigurationError:  # without a Recipe nothing is made anyway
+        return None
+    return hold if hold.refused == wanted else None
+
+
+def doubt_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
+    """Why nothing may be made of a partition's cube: its pixels contradict their metadata.
+
+    None where the archive has no offset to check, or the pipeline only warns. Of a cube that was
+    looked at already this reads two small files.
+    """
+    if not has_contract(spec) or spec.checks.radiometry == "warn":
+        return None
+    recipe = read_recipe(partition, workspace)
+    found = kept_evidence("cube", partition, workspace)
+    if found is None or whole(found.made_from) != made_from_recipe(spec, recipe):
+        recorded = cube_module(spec).recorded(spec, partition, workspace)
+        found = evidence_of(spec, "cube", partition, workspace, recorded)
+    if found is None or not is_suspicious(found.dark):
+        return None
+    wrong = contradicted(verdicts_of(found, recipe))
+    if not wrong:
+        return None
+    said = "; ".join(f"{one.item}: {one.reason}" for one in wrong)
+    return (
+        f"pixels contradict the metadata of {said}. See the asset check `radiometry` of "
+        f"{spec.name}/cube; `checks: {{radiometry: warn}}` lets it pass"
+    )
+
+
+def has_contract(spec: PipelineSpec) -> bool:
+    """Whether pixels can say anything of the calibration that a pipeline's Items state."""
+    bands = spec.record.bands.select(spec.band_names, where=spec.name)
+    return any(band.common_name in spec.record.dark for band in bands)
+
+
+def _kept(
+    spec: PipelineSpec, partition: Partition, workspace: Workspace, hold: Hold
+) -> StageReport:
+    recorded = cube_module(spec).recorded(spec, partition, workspace)
+    return StageReport(
+        outcome=Outcome.UNCHANGED,
+        fingerprint=recorded or f"nothing, as in {hold.snapshot}",
+        note=str(hold),
+        facts={"held": True, "held_since": hold.since, "commit": hold.snapshot},
+    )

@@ -1,0 +1,137 @@
+"""Asset checks in the runs of a pipeline: what they show, and what they stop."""
+
+from functools import cache
+
+import dagster as dg
+import pytest
+
+from geostack_dagster.components.partitions import key_of, range_tags
+from geostack_dagster.definitions import defs
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.pipeline.workspace import Workspace
+
+PIPELINE = "earth_search_s2"
+CUBE, INDICES = dg.AssetKey([PIPELINE, "cube"]), dg.AssetKey([PIPELINE, "indices"])
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+DAY, OTHER = "2024-07-03", "2024-07-08"
+STAGES = ("snapshot", "stack", "cube", "indices")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    code()
+
+
+@cache
+def code() -> dg.Definitions:
+    return defs()
+
+
+@pytest.fixture
+def instance(in_sandbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
+    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("aoi", ["field"])
+        yield instance
+
+
+@pytest.fixture
+def liar(in_sandbox):
+    """An Item that says its pixels hold the offset, which its archive had subtracted."""
+    name = scene_of(in_sandbox.control, DAY)
+    in_sandbox.control.mislabel(name)
+    yield name
+    in_sandbox.control.mislabel(name)
+
+
+def scene_of(control, day: str) -> str:
+    stamp = day.replace("-", "")
+    found = [one for one in control.listed() if one["archive"] == "earth_search"]
+    return next(one["id"] for one in found if stamp in one["id"] and "32TMT" in one["id"])
+
+
+def run(instance, *nouns: str, **asked) -> dg.ExecuteInProcessResult:
+    return (
+        code()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey([PIPELINE, noun]) for noun in nouns or STAGES],
+            run_config=QUIET,
+            raise_on_error=False,
+            **asked,
+        )
+    )
+
+
+def results(found: dg.ExecuteInProcessResult) -> dict[tuple[str, str, str | None], object]:
+    return {
+        (one.asset_key.path[1], one.check_name, one.partition): one
+        for one in found.get_asset_check_evaluations()
+    }
+
+
+def made(instance, noun: str) -> set[str]:
+    return instance.get_materialized_partitions(dg.AssetKey([PIPELINE, noun]))
+
+
+def test_an_honest_partition_passes_with_numbers_that_plot(instance):
+    found = run(instance, partition_key=key_of(DAY, "field"))
+
+    assert found.success
+    seen = results(found)
+    assert {(noun, name) for noun, name, _ in seen} == {
+        *(("cube", name) for name in ("radiometry", "coverage", "nodata", "ledger", "schema")),
+        *(("cube", name) for name in ("fingerprint", "freshness", "values")),
+        ("indices", "values"),
+    }
+    for (_, name, _), one in seen.items():
+        assert one.passed or name == "freshness", one  # the scene is years old
+        assert any(
+            isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
+            for value in one.metadata.values()
+        )
+    contract = seen["cube", "radiometry", key_of(DAY, "field")]
+    assert contract.blocking
+    assert contract.metadata["contradicted"].value == 0
+    assert 0 <= contract.metadata["darkest_reflectance"].value < 0.09
+
+
+def test_a_lying_item_stops_what_would_be_made_of_it(instance, liar):
+    found = run(instance, partition_key=key_of(DAY, "field"))
+
+    assert not found.success
+    contract = results(found)["cube", "radiometry", key_of(DAY, "field")]
+    assert (contract.passed, contract.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert liar in contract.description
+    assert "subtracted twice" in contract.description
+    evidence = contract.metadata["evidence"].records[0].data
+    assert "earthsearch:boa_offset_applied False" in evidence["metadata"]
+    assert "darkest 0.1 %" in evidence["pixels"]
+    assert made(instance, "cube")
+    assert not made(instance, "indices")
+
+
+def test_in_a_run_of_many_only_the_lying_partition_is_stopped(instance, liar):
+    found = run(instance, tags=range_tags([DAY, OTHER], ["field"]))
+
+    assert not found.success
+    seen = results(found)
+    assert not seen["cube", "radiometry", key_of(DAY, "field")].passed
+    assert seen["cube", "radiometry", key_of(OTHER, "field")].passed
+    assert key_of(OTHER, "field") in made(instance, "indices")
+    assert key_of(DAY, "field") not in made(instance, "indices")
+    (failure,) = [event for event in found.all_events if event.is_step_failure]
+    assert failure.step_key == f"{PIPELINE}__indices"
+    assert liar in failure.step_failure_data.user_failure_data.description
+
+
+def test_no_way_around_the_check(instance, liar):
+    run(instance, partition_key=key_of(DAY, "field"))
+
+    found = run(instance, "indices", partition_key=key_of(DAY, "field"))
+
+    assert not found.success
+    assert not made(instance, "indices")
