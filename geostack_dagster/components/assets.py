@@ -74,6 +74,11 @@ STAGES: Mapping[str, Stage] = {
         "scenes drawn by lot whatever was found in them. Label them with `geostack review export` "
         "and `import`; labels train the next detector.",
     ),
+    "plume_labels": Stage(
+        frozenset({"stac", "geojson"}),
+        "Plumes that the archive's analysts outlined, read from its list into the store of labels "
+        "below `labels/`. Lists grow late: materialize again, nothing is added twice.",
+    ),
 }
 """What people see of each stage."""
 

@@ -93,6 +93,7 @@ _COLUMNS: Mapping[str, Callable[[PipelineSpec], list[dg.TableColumn]]] = {
     "enhancement": _enhancement,
     "plumes": _plumes,
     "review": _review,
+    "plume_labels": _snapshot,
 }
 
 

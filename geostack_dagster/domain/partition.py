@@ -86,6 +86,10 @@ class Layout:
         """The registered AOI: geometry and CRS, fixed from then on."""
         return f"{self.root}/aois/{aoi}.json"
 
+    def plume_labels(self, partition: Partition) -> str:
+        """Frozen Items of the archive's list of plumes; what was made of them lies beside."""
+        return f"{self._of(partition)}/plume_labels/{partition.aoi}/{partition.date}.parquet"
+
     @property
     def label_log(self) -> str:
         """What was added to the labels, by whom and when, JSON."""

@@ -29,6 +29,8 @@ def _url(stage: str, partition: Partition, layout: Layout) -> str:
         return layout.snapshot(partition)
     if stage == "stack":
         return layout.recipe(partition)
+    if stage == "plume_labels":
+        return layout.plume_labels(partition)
     if stage == "review":
         return layout.review(partition)
     if stage == "plumes":

@@ -50,7 +50,7 @@ class LabelEntry:
     digest: str
     """Of the set's content, and its file's name."""
     source: str
-    """`review`, `CH4PLM`."""
+    """`review`, or the archive that the labels come from, such as `lpcloud`."""
     reviewer: str
     """Who says so; the archive's collection where no person of ours looked."""
     added: datetime
@@ -78,6 +78,11 @@ class StoredLabels:
             label.id: (label, one.entry.reviewer) for one in self.sets for label in one.labels
         }
         return dict(sorted(latest.items()))
+
+    def said_by(self, reviewer: str) -> dict[str, Label]:
+        """The latest label that one reviewer or archive stated for each id."""
+        sets = [one for one in self.sets if one.entry.reviewer == reviewer]
+        return {label.id: label for one in sets for label in one.labels}
 
     @property
     def labels(self) -> tuple[Label, ...]:

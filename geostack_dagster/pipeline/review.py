@@ -39,9 +39,8 @@ from geostack_dagster.publish.vectors import Feature, geojson, geoparquet
 QUEUE = "queue.geojson"
 FINGERPRINT = "geostack:fingerprint"
 _TABLE = "queue.parquet"
-_AROUND = 1.5
-"""Ground shown on each side of a candidate, in its own sizes."""
-_LEAST_AROUND_PX = 24
+_SHOWN_SIZES, _LEAST_SHOWN_PX = 4.0, 96
+"""Side of a picture: so many times the candidate's, and never less than so many pixels."""
 _SHOWN = 3
 """Pictures in the asset's event; all lie beside the queue."""
 
@@ -266,14 +265,15 @@ def _window(one: Feature, grid: Grid) -> tuple[slice, slice]:
     x, y = to_grid.transform(positions[:, 0], positions[:, 1])
     columns = (np.asarray(x) - grid.left) / grid.resolution
     rows = (grid.top - np.asarray(y)) / grid.resolution
-    around = max(_LEAST_AROUND_PX, _AROUND * max(np.ptp(rows), np.ptp(columns)))
-    return _slice(rows, around, grid.height), _slice(columns, around, grid.width)
+    side = max(_LEAST_SHOWN_PX, round(_SHOWN_SIZES * max(np.ptp(rows), np.ptp(columns))))
+    return _slice(rows, side, grid.height), _slice(columns, side, grid.width)
 
 
-def _slice(places: NDArray[np.float64], around: float, length: int) -> slice:
-    return slice(
-        max(int(places.min() - around), 0), min(int(np.ceil(places.max() + around)), length)
-    )
+def _slice(places: NDArray[np.float64], side: int, length: int) -> slice:
+    """So many rows or columns around places, moved where the map ends."""
+    middle = (places.min() + places.max()) / 2
+    start = min(max(round(middle - side / 2), 0), max(length - side, 0))
+    return slice(start, min(start + side, length))
 
 
 def _part(grid: Grid, rows: slice, columns: slice) -> Grid:

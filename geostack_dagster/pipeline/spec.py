@@ -25,6 +25,7 @@ STAGE_CODE = {
     "enhancement": 2,
     "plumes": 2,
     "review": 1,
+    "plume_labels": 1,
 }
 _UPSTREAM = {
     "stack": "snapshot",
@@ -33,6 +34,7 @@ _UPSTREAM = {
     "enhancement": "cube",
     "plumes": "enhancement",
     "review": "plumes",
+    "plume_labels": "snapshot",
 }
 
 
@@ -140,6 +142,7 @@ class PipelineSpec:
         if self.methane is not None:
             given = self.methane.method is MethaneMethod.ARCHIVE
             outputs += ["plumes", "review"] if given else ["enhancement", "plumes", "review"]
+            outputs += ["plume_labels"] if self.record.plumes else []
         return ("snapshot", "stack", "cube", *outputs)
 
     def parent(self, stage: str) -> str | None:
@@ -192,6 +195,7 @@ class PipelineSpec:
             "enhancement": {"mask_buffer_m": self.mask_buffer_m, "methane": self._retrieval},
             "plumes": {"wind": self._wind, "scheme": self.methane and self.methane.scheme},
             "review": {"audit": self.methane and self.methane.audit},
+            "plume_labels": {"listed_in": self.record.plumes},
         }
         upstream = _UPSTREAM.get(stage)
         return own[stage] if upstream is None else self._asked(upstream) | own[stage]

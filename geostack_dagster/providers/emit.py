@@ -31,6 +31,7 @@ def methane_enhancement(version: str, *, concept_id: str) -> Collection:
         bands=BandTable(tuple(_raster(name, product) for name, product in kept.items())),
         radiometry=physical,
         quantity="enhancement",
+        plumes=f"EMITL2BCH4PLM_{version}",
         aliases=(concept_id, f"EMITL2BCH4ENH.v{version}"),
     )
 

@@ -90,6 +90,8 @@ class Collection:
     """Other ids under which Items or catalogues know it, such as CMR concept ids."""
     swath: SwathLayout | None = None
     """Where its files keep what, if they are in sensor geometry."""
+    plumes: str | None = None
+    """Collection of the same archive that lists the plumes which people outlined in its scenes."""
     unstated: tuple[str, ...] = ()
     """Properties that none of its Items states: asked for one, catalogues answer with nothing."""
 

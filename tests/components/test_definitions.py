@@ -36,7 +36,7 @@ def test_every_pipeline_is_a_chain_with_outputs_at_its_end(definitions):
         for noun in outputs:
             (parent,) = graph.get(dg.AssetKey([pipeline, noun])).parent_keys
             wanted = {"plumes": "enhancement" if "enhancement" in nouns else "cube"}
-            wanted |= {"review": "plumes"}
+            wanted |= {"review": "plumes", "plume_labels": "snapshot"}
             assert parent.path[1] == wanted.get(noun, "cube")
 
 
