@@ -8,7 +8,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 RUN := .venv/bin/
 INSTALLED := .venv/.installed
 
-.PHONY: help demo demo-live dev services test test-services test-ui test-faults test-live check format bench lock clean
+.PHONY: help demo demo-live dev services browser test test-services test-ui test-faults test-live check format bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,7 +28,11 @@ test: $(INSTALLED) ## Tests: the fast lane, no network (test-faults, test-servic
 services: $(INSTALLED) ## Install the servers that test-services needs (PostgreSQL: as root)
 	@.ci/services
 
+browser: ## Install the browser that test-ui needs (as root)
+	@.ci/browser
+
 test-services: services
+test-ui: browser
 test-services test-ui test-faults test-live: test-%: $(INSTALLED)
 	@# 5: the lane has no test yet
 	$(RUN)python -m pytest -m $* || [ $$? -eq 5 ]

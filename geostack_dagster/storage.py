@@ -204,6 +204,30 @@ def folders(url: str) -> list[str]:
     return sorted(basename(prefix) for prefix in prefixes)
 
 
+def listing(url: str) -> dict[str, int]:
+    """Sizes of all files below a folder or prefix by their paths from there [B].
+
+    Raises:
+        CredentialError: If the object store's credential is missing or refused.
+        ServiceError: If the object store does not answer.
+    """
+    local = local_path(url)
+    if local is not None:
+        files = (path for path in local.rglob("*") if path.is_file())
+        return {path.relative_to(local).as_posix(): path.stat().st_size for path in files}
+    if not _is_object_store(url):
+        system, path = fsspec.url_to_fs(url)
+        found = system.find(path, detail=True).items()
+        return {name[len(path) :].lstrip("/"): int(facts["size"]) for name, facts in found}
+    store, name = _opened(url)
+    with _translated(url):
+        return {
+            entry["path"].removeprefix(name).lstrip("/"): int(entry["size"])
+            for batch in obstore.list(store, prefix=name)
+            for entry in batch
+        }
+
+
 def local_path(url: str) -> Path | None:
     """The path that a `file://` URL or a plain path names; None for any other scheme."""
     parts = urlsplit(url)

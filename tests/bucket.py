@@ -1,8 +1,9 @@
-"""An S3 bucket on loopback, just enough for whole objects and conditional writes."""
+"""An S3 bucket on loopback, just enough for whole objects, conditional writes and listings."""
 
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 
 class Bucket(ThreadingHTTPServer):
@@ -35,6 +36,21 @@ class _Handler(BaseHTTPRequestHandler):
         there = self.server.objects.get(self.path)
         return f'"{hashlib.md5(there or b"", usedforsecurity=False).hexdigest()}"'
 
+    def listing(self) -> bytes:
+        parts = urlsplit(self.path)
+        prefix = parse_qs(parts.query).get("prefix", [""])[0]
+        known = {
+            path.removeprefix(f"{parts.path}/"): body for path, body in self.server.objects.items()
+        }
+        rows = "".join(
+            f"<Contents><Key>{key}</Key><Size>{len(body)}</Size>"
+            "<LastModified>2024-06-03T10:00:00.000Z</LastModified><ETag>x</ETag></Contents>"
+            for key, body in sorted(known.items())
+            if key.startswith(prefix)
+        )
+        head = "<IsTruncated>false</IsTruncated>"
+        return f"<ListBucketResult>{head}{rows}</ListBucketResult>".encode()
+
     def do_PUT(self) -> None:
         body = self.body()
         with self.server.writing:  # conditions are checked and writes made in one go
@@ -47,6 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200)
 
     def do_GET(self) -> None:  # and HEAD
+        if "list-type=2" in self.path:
+            self.answer(200, self.listing())
+            return
         there = self.path in self.server.objects
         self.answer(200 if there else 404, self.server.objects.get(self.path, b""))
 

@@ -19,6 +19,7 @@ from geostack_dagster.storage import (
     delete,
     exists,
     failure,
+    listing,
     read_bytes,
     staged,
     swap_bytes,
@@ -171,3 +172,12 @@ def test_the_words_of_object_stores_become_errors(
     assert type(found) is error
     assert re.search(words, str(found))
     assert "sig=" not in str(found)
+
+
+def test_a_listing_has_every_file_below_and_none_beside(folder: str) -> None:
+    assert listing(folder) == {}
+    write_bytes(f"{folder}/a.json", b"one")
+    write_bytes(f"{folder}/deep/b.bin", bytes(1000))
+    write_bytes(f"{folder}er/c.json", b"beside")
+
+    assert listing(folder) == {"a.json": 3, "deep/b.bin": 1000}

@@ -85,6 +85,24 @@ def dev(
 
 @app.command()
 @guarded
+def report(
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    *,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the state of the storage as one HTML page: places, coverage, plumes, models, sizes."""
+    from geostack_dagster.cli import report as page
+
+    with progress("reading the storage"):
+        facts = page.write(out)
+    _show(facts, as_json=as_json)
+    if open_it:
+        page.show(out)
+
+
+@app.command()
+@guarded
 def snapshot(  # noqa: PLR0913 - a command's options are its parameters
     provider: Annotated[str, typer.Argument(help="Provider slug, such as earth_search.")],
     collection: Annotated[str, typer.Argument(help="Collection id.")],

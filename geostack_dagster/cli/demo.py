@@ -201,7 +201,8 @@ def _clear(out: Path) -> None:
     """Start afresh: the demo shows a first run. Only what a demo makes is removed."""
     for name in ("dagster", "storage", "aois", "quicklooks"):
         shutil.rmtree(out / name, ignore_errors=True)
-    (out / "summary.json").unlink(missing_ok=True)
+    for name in ("summary.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
 
 
 def _backfill(
@@ -249,7 +250,17 @@ def _finish(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
     summary["ok"] = bool(summary["ok"] and quicklooks)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     _print(summary, quicklooks, out)
+    _report(out / "report.html")
     return summary
+
+
+def _report(page: Path) -> None:
+    """Write the page about what is there now, and open it where there is a display."""
+    from geostack_dagster.cli.report import show, write
+
+    with console.status("writing the report ..."):
+        write(page)
+    console.print(f"report {'opened' if show(page) else 'to open in a browser'}: {page}")
 
 
 def _stages(chain: Chain, pipeline: str, asked: int) -> dict[str, dict[str, Any]]:

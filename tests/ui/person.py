@@ -1,0 +1,84 @@
+"""A person at the browser: what they look for is found by its role and its text."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+PATIENCE_MS = 90_000
+"""For one thing to appear on a busy machine."""
+LOCATION = "/locations/geostack"
+
+
+@dataclass
+class Person:
+    """Clicks through Dagster's UI and keeps a picture of what they see."""
+
+    page: Page
+    url: str
+    album: Path
+    complaints: list[str] = field(default_factory=list)
+    """Errors in the browser's console."""
+
+    def __post_init__(self) -> None:
+        self.album.mkdir(parents=True, exist_ok=True)
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def visit(self, path: str) -> None:
+        """Open a page."""
+        self.page.goto(self.url + path)
+
+    def photograph(self, name: str) -> None:
+        """Keep what is seen."""
+        self.page.screenshot(path=self.album / f"{name}.png")
+
+    def sees(self, text: str | re.Pattern[str], *, within_ms: int = PATIENCE_MS) -> Locator:
+        """Wait for a text."""
+        found = self.page.get_by_text(text).first
+        expect(found).to_be_visible(timeout=within_ms)
+        return found
+
+    def materialize(self, pipeline: str, dates: str, aois: tuple[str, ...]) -> None:
+        """Choose partitions of a whole pipeline and launch them."""
+        self.visit(f"{LOCATION}/asset-groups/{pipeline}/lineage")
+        self.page.get_by_role("button", name="Materialize all").click()
+        dialog = self.page.get_by_role("dialog").first
+        field = dialog.get_by_role("textbox", name="ex: 2")
+        choose = dialog.get_by_text("Select a partition or create one")
+        # Until partitions are known there is a field for AOIs in the place of that for dates.
+        expect(field).to_be_visible()
+        expect(choose).to_have_count(1)
+        choose.click()
+        for aoi in aois:
+            self.page.get_by_role("menuitem", name=aoi).click()
+        self.page.keyboard.press("Escape")
+        field.fill(dates)
+        field.press("Tab")
+        launch = dialog.get_by_role("button", name=re.compile("^Launch"))
+        expect(launch).to_be_enabled()
+        self.photograph(f"launch_{pipeline}")
+        launch.click()
+        self.sees(re.compile("^(Launched run|Created backfill)"))
+
+    def waits_for_runs(self, number: int, *, within_ms: int) -> None:
+        """Stay at the list of runs until so many have succeeded and none failed."""
+        self.visit("/runs?view=all")
+        self.sees("Launched by")
+        table = self.page.get_by_role("table").first
+        expect(table.get_by_text("Success", exact=True)).to_have_count(number, timeout=within_ms)
+        expect(table.get_by_text("Failure", exact=True)).to_have_count(0)
+
+    def turns_on(self, sensor: str) -> None:
+        """Flip the switch of a sensor."""
+        self.visit(f"{LOCATION}/sensors/{sensor}")
+        switch = self.page.get_by_role("checkbox").first
+        expect(switch).not_to_be_checked()
+        self.page.locator("label").filter(has=switch).click()
+        expect(switch).to_be_checked()
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
