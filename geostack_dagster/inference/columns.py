@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntFlag
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -217,6 +218,8 @@ def walk_columns(
 @functools.cache
 def _blas() -> ThreadpoolController:
     """The BLAS libraries of this process: looking for them takes longer than a small scene."""
+    # JAX solves with SciPy's LAPACK and loads it late: what is not loaded yet is not limited
+    import_module("scipy.linalg")
     return ThreadpoolController()
 
 

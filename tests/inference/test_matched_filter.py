@@ -1,5 +1,9 @@
 """Properties of the columnwise filters: columns, scaling, gaps, bad detectors, truth."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -299,3 +303,17 @@ def test_results_are_float64_under_jit():
         None,
     )
     assert shape.enhancement.dtype == np.float64
+
+
+def test_no_blas_keeps_threads_of_its_own():
+    """SciPy's LAPACK, which JAX loads when it first solves, spins otherwise: 6 times the time."""
+    script = """
+import jax.numpy as jnp, threadpoolctl
+from geostack_dagster.inference.columns import _blas
+with _blas().limit(limits=1, user_api="blas"):
+    jnp.linalg.eigh(jnp.eye(3))
+    found = [one["num_threads"] for one in threadpoolctl.threadpool_info()]
+assert set(found) == {1} and len(found) > 1, found
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
