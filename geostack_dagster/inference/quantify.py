@@ -32,7 +32,8 @@ KG_M2_PER_PPM_M = 1e-6 * METHANE_KG_MOL / MOLAR_VOLUME_M3
 _EARTH_RADIUS_M = 6_371_007.0
 _SECONDS = 3600.0
 _DRAWS = 20_000
-_BLUR_PX = 3.0  # how far a mask reaches beyond its plume: two standard deviations of smoothing
+_BLUR_PX = 4.5  # how far a mask reaches beyond its plume: three standard deviations of smoothing
+_WINGS = 1.25  # of a mask's half width: where the plume is widest, its edges are too faint for it
 
 
 class Length(StrEnum):
@@ -295,7 +296,7 @@ def _transects(
     first, last = along[mask].min() - pixel / 2, along[mask].max() + pixel / 2
     margin = min(_BLUR_PX * pixel, (last - first) / 6)
     low, high = first + margin, last - margin
-    half_width = across[mask].max() + 2 * pixel
+    half_width = _WINGS * across[mask].max() + 2 * pixel
     box = (along >= low) & (along < high) & (across <= half_width)
     return box, float(high - low)
 
