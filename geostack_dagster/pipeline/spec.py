@@ -23,7 +23,7 @@ STAGE_CODE = {
     "cube": 2,
     "indices": 1,
     "enhancement": 2,
-    "plumes": 2,
+    "plumes": 3,
     "review": 1,
     "plume_labels": 1,
 }
