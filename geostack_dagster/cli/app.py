@@ -195,6 +195,68 @@ def doctor(
     raise typer.Exit(1 if checkup.is_ill(findings) else 0)
 
 
+@app.command()
+@guarded
+def history(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline name.")],
+    aoi: Annotated[str, typer.Argument(help="Name of a registered AOI.")],
+    *,
+    limit: Annotated[int, typer.Option(help="Newest commits to show.", min=1)] = 30,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the commits of a pipeline's cubes over an AOI, newest first."""
+    from geostack_dagster.cli import upkeep
+
+    _show(upkeep.history_of(pipeline, aoi, limit), as_json=as_json)
+
+
+@app.command()
+@guarded
+def rollback(  # noqa: PLR0913 - a command's options are its parameters
+    pipeline: Annotated[str, typer.Argument(help="Pipeline name.")],
+    aoi: Annotated[str, typer.Argument(help="Name of a registered AOI.")],
+    date: Annotated[str, typer.Argument(help="Date of the partition, 2024-06-01.")],
+    *,
+    to: Annotated[str | None, typer.Option(help="Snapshot to go back to; see history.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; shown wherever the hold is.")] = "",
+    release: Annotated[
+        bool, typer.Option(help="End a rollback's hold: runs make it from its inputs again.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Roll a bad partition of a cube back, and hold it there until its inputs change."""
+    from geostack_dagster.cli import upkeep
+
+    if release == (to is not None):
+        console.print("give either --to SNAPSHOT or --release")
+        raise typer.Exit(2)
+    if to is None:
+        facts = upkeep.release(pipeline, aoi, date)
+    else:
+        facts = upkeep.roll_back(pipeline, aoi, date, to, reason)
+    _show(facts, as_json=as_json)
+
+
+@app.command()
+@guarded
+def maintain(
+    pipelines: Annotated[
+        list[str] | None, typer.Argument(help="Pipeline names; all if none is given.")
+    ] = None,
+    *,
+    keep_days: Annotated[
+        float, typer.Option(help="Snapshots younger than this stay, for whoever reads them.")
+    ] = 30.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Forget old snapshots of cubes and free what only they hold; exits with 1 on any failure."""
+    from geostack_dagster.cli import upkeep
+
+    facts = upkeep.maintained(pipelines or [], keep_days)
+    _show(facts, as_json=as_json)
+    raise typer.Exit(1 if facts["failures"] else 0)
+
+
 @aoi_app.command("add")
 @guarded
 def aoi_add(

@@ -55,6 +55,21 @@ def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
         )
 
 
+def state_of(
+    asset: dg.AssetKey, key: dg.MultiPartitionKey, *, version: str, note: str
+) -> dg.AssetMaterialization:
+    """The event of a partition whose state was changed without a run, such as by a rollback."""
+    return dg.AssetMaterialization(
+        asset_key=asset,
+        partition=key,
+        metadata={
+            "note": dg.MetadataValue.text(note),
+            "fingerprint": dg.MetadataValue.text(version),
+        },
+        tags={_DATA_VERSION: version, _USER_PROVIDED: "true", **_dimension_tags(key)},
+    )
+
+
 def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
     """Metadata of one partition: the sentence and the pictures first, then numbers and tables."""
     metadata: dict[str, dg.MetadataValue] = {

@@ -36,6 +36,11 @@ class Keys:
         with translated(self.where):
             return sync(self._listed(prefix))
 
+    def below(self, prefix: str) -> list[str]:
+        """Every key of a group, in order."""
+        with translated(self.where):
+            return sync(self._below(f"{prefix}/"))
+
     def everything(self) -> dict[str, bytes]:
         """Every key and its bytes; for small stores."""
         with translated(self.where):
@@ -71,6 +76,9 @@ class Keys:
 
     async def _listed(self, prefix: str) -> list[str]:
         return [name async for name in self.store.list_dir(prefix)]
+
+    async def _below(self, prefix: str) -> list[str]:
+        return sorted([key async for key in self.store.list_prefix(prefix)])
 
     async def _everything(self) -> dict[str, bytes]:
         return await self._get([key async for key in self.store.list()])

@@ -1,19 +1,19 @@
 """Pixel evidence for the offset of each Item: what its darkest ground says of its calibration.
 
 Water, shadow and vegetation (in the red and the blue) reflect next to nothing, whatever sensor and
-season: decoded with the right offset their reflectance begins at about 0. An offset of -0.1 that
-the archive had subtracted already moves all of it below 0; one that should have been subtracted
-and was not leaves nothing below 0.1. The two lie ten times as far from the truth as atmospheric
-correction errs, so the margins are wide:
+season: decoded with the right offset their reflectance lies between 0 and 0.08. An offset of -0.1
+that the archive had subtracted already moves it below 0; one that should have been subtracted and
+was not leaves hardly anything below 0.08. Both thresholds lie well away from honest ground:
 
 * `BELOW`: real Level-2A data go below 0 where correction overdoes it. Of a tile of baseline 04.00
   (S2A T32TLS, B01) 0.2 % of all pixels lie below -0.02, and 2 % of its darkest tenth; subtracted
-  twice, nearly all dark ground does. 10 % (`SHARE`) separates them. The 0.1 % percentile alone
-  does not: that honest tile's is -0.042.
-* `ABOVE`: the darkest 0.1 % of 500 dark pixels or more never all reflect 0.09 in every band; an
-  offset that was not subtracted makes it 0.1 and more.
+  twice, nearly all dark ground does. 10 % (`BELOW_SHARE`) separates them.
+* `DIM`: more than 5 % (`DIM_SHARE`) of honest dark ground reflects less than 0.08, in sparse
+  crops and turbid water too; of ground that is 0.1 too bright only what was overcorrected does,
+  2 % of that tile's darkest tenth.
 
-Every band of an Item has the same offset, so all bands must agree before an Item is contradicted.
+The darkest 0.1 % are shown and judge nothing: of that honest tile they begin at -0.042. Every band
+of an Item has the same offset, so all bands must agree before an Item is contradicted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +23,10 @@ from typing import Any, Self
 
 from geostack_dagster.domain.radiometry import Radiometry
 
-BELOW = -0.02
-"""Reflectance that dark ground hardly ever falls below."""
-SHARE = 0.1
-"""Share of dark pixels below `BELOW` from which on an offset was subtracted twice."""
-ABOVE = 0.09
-"""Darkest 0.1 % of dark pixels from which on an offset was not subtracted."""
+BELOW, BELOW_SHARE = -0.02, 0.1
+"""Reflectance that dark ground hardly falls below, and the share from which on it does."""
+DIM, DIM_SHARE = 0.08, 0.05
+"""Reflectance that dark ground mostly stays below, and the share under which it does not."""
 ENOUGH = 500
 """Dark pixels of a band that count as evidence."""
 
@@ -56,6 +54,8 @@ class DarkPixels:
     median: float
     below: float
     """Share of pixels with a reflectance below `BELOW`."""
+    dim: float
+    """Share of pixels with a reflectance below `DIM`."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON form; `from_json` reads it back."""
@@ -114,13 +114,13 @@ def _verdict(offset: float, pixels: Sequence[DarkPixels]) -> tuple[Verdict, str]
     agree = all if all(one.classified for one in pixels) else any
     least = ", ".join(f"{one.band} {one.least:.3f}" for one in pixels)
     if offset < 0:
-        if agree(one.below > SHARE for one in pixels):
+        if agree(one.below > BELOW_SHARE for one in pixels):
             return Verdict.CONTRADICTED, (
                 f"the offset {offset:g} is subtracted twice: the metadata say that the pixels hold "
                 f"it, and dark ground begins at {least}"
             )
         return Verdict.SOUND, f"dark ground begins at {least} with the offset {offset:g}"
-    if all(one.least >= ABOVE for one in pixels):
+    if all(one.dim < DIM_SHARE for one in pixels):
         if not all(one.classified for one in pixels):
             return Verdict.UNCLEAR, "no dark ground, and no classes that say where it should be"
         return Verdict.CONTRADICTED, (
@@ -137,4 +137,6 @@ def contradicted(verdicts: Iterable[ItemVerdict]) -> list[ItemVerdict]:
 
 def is_suspicious(found: Iterable[DarkPixels]) -> bool:
     """Whether any dark ground lies where no honest calibration puts it; cheap, before judging."""
-    return any(one.count >= ENOUGH and (one.below > SHARE or one.least >= ABOVE) for one in found)
+    return any(
+        one.count >= ENOUGH and (one.below > BELOW_SHARE or one.dim < DIM_SHARE) for one in found
+    )

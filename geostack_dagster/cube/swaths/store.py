@@ -21,6 +21,7 @@ from geostack_dagster.cube.swaths.book import (
     written_days,
 )
 from geostack_dagster.cube.swaths.reading import Granule, granule
+from geostack_dagster.cube.swaths.restoring import restore
 from geostack_dagster.cube.swaths.writing import (
     GranuleRecord,
     SwathReport,
@@ -76,6 +77,23 @@ class SwathStore:
     def clear(self, window: Window, commit: Commit) -> SwathReport:
         """Empty every day of the partition; the fingerprint says what found it empty."""
         return self.write(window, [], commit)
+
+    def rollback(self, window: Window, snapshot: str, commit: Commit) -> SwathReport:
+        """Make the partition hold the granules that it held in an earlier snapshot.
+
+        Raises:
+            ConfigurationError: If the store keeps no snapshots, or not that one.
+            ConflictError: If another writer changed the same days meanwhile; nothing was written.
+        """
+        old, now = self._backend.reader(snapshot), self._backend.reader()
+        before, after = (read_days(keys, self.quantity, window.days) for keys in (now, old))
+        done = restore(self.quantity, (before, after), old, self._backend.begin(), commit)
+        return SwathReport(
+            written=True,
+            snapshot=done.snapshot if done else None,
+            rewritten=tuple(one.id for record in after.values() for one in record.granules),
+            attempts=done.attempts if done else 0,
+        )
 
     def is_current(self, window: Window, fingerprint: str) -> bool:
         """Whether the partition was made from inputs of this fingerprint."""

@@ -18,7 +18,7 @@ from geostack_dagster.pipeline.stack import read_recipe
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.stack.recipe import Recipe
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

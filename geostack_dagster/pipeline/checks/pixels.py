@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from geostack_dagster.domain.dark_pixels import BELOW, DarkPixels
+from geostack_dagster.domain.dark_pixels import BELOW, DIM, DarkPixels
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.item import Projection
 from geostack_dagster.pipeline.checks.limits import Limits
@@ -108,7 +108,8 @@ class _Counts:
                     count=total,
                     least=least,
                     median=median,
-                    below=float(counts[values < BELOW].sum() / total) if total else 0.0,
+                    below=float(counts[values < BELOW].sum() / max(total, 1)),
+                    dim=float(counts[values < DIM].sum() / max(total, 1)),
                 )
             )
         return out

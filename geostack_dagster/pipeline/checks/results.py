@@ -9,7 +9,7 @@ from typing import Any
 from geostack_dagster.cube.schema import CubeSchema
 from geostack_dagster.cube.template import merged
 from geostack_dagster.cube.unread import whole
-from geostack_dagster.domain.dark_pixels import ItemVerdict, Verdict
+from geostack_dagster.domain.dark_pixels import BELOW, DIM, ItemVerdict, Verdict
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.radiometry import Radiometry
 from geostack_dagster.errors import IntegrityError
@@ -283,7 +283,8 @@ def _evidence(found: ItemVerdict) -> Iterable[Mapping[str, Any]]:
         yield row | {"band": "-", "dark_pixels": 0, "pixels": found.reason}
     for one in found.pixels:
         numbers = f"darkest 0.1 % {one.least:.4f} (DN {_number(one.least, decided)})"
-        numbers += f", median {one.median:.4f}, {one.below:.2%} below 0"
+        numbers += f", median {one.median:.4f}, {one.below:.1%} below {BELOW}"
+        numbers += f", {one.dim:.1%} below {DIM}"
         yield row | {"band": one.band, "dark_pixels": one.count, "pixels": numbers}
 
 
