@@ -17,7 +17,7 @@ from shapely.geometry.polygon import orient
 from geostack_dagster.sandbox import plumes, weather
 from geostack_dagster.sandbox.cog import Pixels, RasterSpec, Window
 from geostack_dagster.sandbox.emit_maps import NODATA, geometry_of, maps_of
-from geostack_dagster.sandbox.emit_scenes import GRANULES, Granule
+from geostack_dagster.sandbox.emit_scenes import FIELD_GRANULES, GRANULES, Granule
 from geostack_dagster.sandbox.sampling import Floats, Sites
 
 _VISIBLE_PPM_M = 250.0
@@ -25,6 +25,7 @@ _CLOUDY = 0.2
 _REACH_DEGREES = 0.06  # around a source: more than a plume is long
 _FIRST_NUMBER = 3201
 _SAMPLES = 3
+_LEAST_PIXELS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,12 @@ class PlumeComplex:
         }
 
     @property
+    def is_visible(self) -> bool:
+        """Whether enough of it stands out for an outline."""
+        rows, columns = self._near
+        return bool(self._visible(rows, columns).sum() >= _LEAST_PIXELS)
+
+    @property
     def _span(self) -> tuple[slice, slice]:
         return self._found[0]
 
@@ -143,22 +150,27 @@ class PlumeComplex:
     @cached_property
     def _found(self) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
         """Rows and columns of the granule's map, and the pixels of the plume in them."""
+        rows, columns = self._near
+        labels, _ = ndimage.label(self._visible(rows, columns))
+        largest = np.bincount(labels.ravel())[1:].argmax() + 1
+        found = ndimage.find_objects(labels)[largest - 1]
+        mask = ndimage.binary_fill_holes(labels[found] == largest)
+        span = tuple(
+            slice(part.start + int(first[0]), part.stop + int(first[0]))
+            for part, first in zip(found, (rows, columns), strict=True)
+        )
+        return (span[0], span[1]), np.asarray(mask, bool)
+
+    @property
+    def _near(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of the granule's map that the plume may reach."""
         ortho = self.granule.swath.ortho
         lon, lat = self.emission.source.degrees
         column, row = (lon - ortho.left) / ortho.degrees, (ortho.top - lat) / ortho.degrees
         reach = _REACH_DEGREES / ortho.degrees
         top, left = max(int(row - reach), 0), max(int(column - reach), 0)
         rows = np.arange(top, min(int(row + reach), ortho.height))
-        columns = np.arange(left, min(int(column + reach), ortho.width))
-        labels, _ = ndimage.label(self._visible(rows, columns))
-        largest = np.bincount(labels.ravel())[1:].argmax() + 1
-        found = ndimage.find_objects(labels)[largest - 1]
-        mask = ndimage.binary_fill_holes(labels[found] == largest)
-        span = tuple(
-            slice(part.start + first, part.stop + first)
-            for part, first in zip(found, (top, left), strict=True)
-        )
-        return (span[0], span[1]), np.asarray(mask, bool)
+        return rows, np.arange(left, min(int(column + reach), ortho.width))
 
     def _visible(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where the plume stands out and no cloud hides it, on part of the granule's map."""
@@ -193,3 +205,16 @@ def _complexes() -> tuple[PlumeComplex, ...]:
 
 COMPLEXES = _complexes()
 """All plumes that the archive lists, oldest first within an area."""
+
+
+def field_complexes() -> tuple[PlumeComplex, ...]:
+    """Plumes over the fields that an analyst would outline: two of a scene may be too near."""
+    found = []
+    for granule in FIELD_GRANULES:
+        for active in plumes.emissions(granule.day):
+            if active.source.name.startswith(f"{granule.aoi}/"):
+                number = _FIRST_NUMBER + len(COMPLEXES) + len(found)
+                one = PlumeComplex(granule=granule, emission=active, number=number)
+                if one.is_visible:
+                    found.append(one)
+    return tuple(found)

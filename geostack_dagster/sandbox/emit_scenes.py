@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from geostack_dagster.sandbox import noise, weather
+from geostack_dagster.sandbox import fields, noise, weather
 from geostack_dagster.sandbox.sampling import Sites
 from geostack_dagster.sandbox.sun import sun
 from geostack_dagster.sandbox.swath import Swath
@@ -166,3 +166,21 @@ def _split(granule: Granule) -> tuple[Granule, Granule]:
 
 GRANULES = _granules()
 """Nine passes over each area, oldest first within an area; one of them in two granules."""
+
+
+def _over_fields() -> tuple[Granule, ...]:
+    return tuple(
+        Granule(
+            aoi=field.name,
+            start=start,
+            swath=Swath(
+                crs=fields.CRS, centre=field.middle, heading_deg=75.0, lines=400, columns=400
+            ),
+        )
+        for field in fields.FIELDS
+        for start in field.passes
+    )
+
+
+FIELD_GRANULES = _over_fields()
+"""Four passes over each field, for a sandbox that has them."""

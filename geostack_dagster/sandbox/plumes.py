@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy.special import ndtr
 
-from geostack_dagster.sandbox import noise
+from geostack_dagster.sandbox import fields, noise
 from geostack_dagster.sandbox.sampling import Floats, Sites
 
 KG_M2_PER_PPM_M = 1e-6 * 0.01604 / 0.022414
@@ -132,6 +132,8 @@ SOURCES = (
 )
 """One in each demonstration area, near its windward edge: upwind of ground that is neither water
 nor snow, nor a crop whose colour changes within days."""
+FIELD_SOURCES = tuple(Source(**one) for field in fields.FIELDS for one in field.sources())
+"""Those of the fields that only EMIT sees, on the days that it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,8 +230,9 @@ def emission(source: Source, day: date) -> Emission | None:
 
 def emissions(day: date) -> tuple[Emission, ...]:
     """Of all sources that are active on a day."""
+    active = (*SOURCES, *FIELD_SOURCES) if day in fields.DAYS else SOURCES
     return tuple(
-        found for found in (emission(source, day) for source in SOURCES) if found is not None
+        found for found in (emission(source, day) for source in active) if found is not None
     )
 
 

@@ -36,7 +36,8 @@ _CA_VARIABLES = (
 class Sandbox:
     """Twins of the providers in a child process; a context manager.
 
-    Production code needs nothing but `environment` to be inside.
+    Production code needs nothing but `environment` to be inside. `with_fields` adds EMIT's passes
+    over the oil and gas fields of `fields.FIELDS`.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Sandbox:
         *,
         token_lifetime_s: float = _TOKEN_LIFETIME_S,
         tile_cache_bytes: int = _TILE_CACHE_BYTES,
+        with_fields: bool = False,
     ) -> None:
         folders = [items] if isinstance(items, Path) else list(items or ())
         self._settings = {
             "items": [str(folder.resolve()) for folder in folders],
             "token_lifetime_s": token_lifetime_s,
             "tile_cache_bytes": tile_cache_bytes,
+            "with_fields": with_fields,
         }
         self._process: subprocess.Popen[str] | None = None
         self._ready: dict[str, Any] = {}

@@ -31,6 +31,7 @@ async def serve(settings: dict[str, Any]) -> None:
     twins = Twins(
         token_lifetime_s=settings["token_lifetime_s"],
         tile_cache_bytes=settings["tile_cache_bytes"],
+        with_fields=settings["with_fields"],
     )
     for folder in settings["items"]:
         twins.load(Path(folder), _report)

@@ -28,7 +28,7 @@ from geostack_dagster.sandbox.places import (
 from geostack_dagster.sandbox.scenes import sentinel2_offers
 from geostack_dagster.sandbox.service import Setting
 from geostack_dagster.sandbox.services import SERVICES
-from geostack_dagster.sandbox.spectrometer_offers import emit_offers, enmap_offers
+from geostack_dagster.sandbox.spectrometer_offers import emit_offers, enmap_offers, field_offers
 from geostack_dagster.sandbox.switch import by_host
 from geostack_dagster.sandbox.world import World
 
@@ -63,7 +63,9 @@ class _Held:
 class Twins:
     """The providers as the sandbox knows them."""
 
-    def __init__(self, *, token_lifetime_s: float, tile_cache_bytes: int) -> None:
+    def __init__(
+        self, *, token_lifetime_s: float, tile_cache_bytes: int, with_fields: bool = False
+    ) -> None:
         world, vault, renderer = World(), Vault(), TileRenderer(tile_cache_bytes)
         lifetime = Lifetime(token_lifetime_s)
         self.setting = Setting(
@@ -85,7 +87,7 @@ class Twins:
         self.gate = Gate(by_host(apps))
         self._offers: dict[tuple[str, str], Offer] = {}
         self._pending: dict[tuple[str, str], _Held] = {}
-        for offers in OFFERS:
+        for offers in (*OFFERS, field_offers) if with_fields else OFFERS:
             for offer in offers():
                 self._offer(offer, is_held_back=offer.is_late)
 
