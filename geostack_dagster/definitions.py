@@ -12,8 +12,13 @@ from geostack_dagster.resources.storage import Storage
 @dg.definitions
 def defs() -> dg.Definitions:
     """Pipelines, sensors and schedules, with resources whose values are read at launch."""
+    return equipped(dg.load_from_defs_folder(path_within_project=Path(__file__).parent))
+
+
+def equipped(definitions: dg.Definitions) -> dg.Definitions:
+    """The definitions with this project's resources and executor."""
     return dg.Definitions.merge(
-        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+        definitions,
         dg.Definitions(
             resources={
                 "storage": Storage(

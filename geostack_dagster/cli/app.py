@@ -27,12 +27,18 @@ app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(aoi_app, name="aoi")
 review_app = typer.Typer(no_args_is_help=True, help="Uncertain plumes, for people to label.")
 app.add_typer(review_app, name="review")
+model_app = typer.Typer(no_args_is_help=True, help="Models that find plumes, and who is champion.")
+app.add_typer(model_app, name="model")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 ItemsOption = Annotated[
     Path | None,
     typer.Option("--items", help="Folder of recorded STAC Items that the twins serve as well."),
 ]
+
+DetectorOption = Annotated[str, typer.Option(help="Detector: a folder below defs/.")]
+PersonOption = Annotated[str, typer.Option("--by", help="Who decides.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
 
 def guarded[**P, R](command: Callable[P, R]) -> Callable[P, R]:
@@ -57,13 +63,21 @@ def demo(
     ),
     *,
     live: Annotated[bool, typer.Option(help="Use the real Earth Search; no sandbox.")] = False,
+    loop: Annotated[
+        bool, typer.Option(help="The learning loop instead: train, promote, reject, roll back.")
+    ] = False,
     items: ItemsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the whole job for every pipeline, score it against the truth, write a summary."""
-    from geostack_dagster.cli.demo import run, run_live
+    if loop:
+        from geostack_dagster.cli import loop as learning
 
-    summary = run_live(out) if live else run(out, items=items)
+        summary = learning.run(out)
+    else:
+        from geostack_dagster.cli.demo import run, run_live
+
+        summary = run_live(out) if live else run(out, items=items)
     if as_json:
         _print_json(summary)
     raise typer.Exit(0 if summary["ok"] else 1)
@@ -303,6 +317,62 @@ def review_import(
     from geostack_dagster.cli import review
 
     _show(review.take(file, reviewer), as_json=as_json)
+@model_app.command("list")
+@guarded
+def model_list(detector: DetectorOption = "plume_detector", *, as_json: JsonFlag = False) -> None:
+    """Every model that was registered, its role, and what became of it."""
+    from geostack_dagster.cli import models
+
+    _show(models.listed(models.loop_named(detector)), as_json=as_json)
+
+
+@model_app.command("show")
+@guarded
+def model_show(
+    model: Annotated[str, typer.Argument(help="Id of a model, or champion, or challenger.")],
+    *,
+    detector: DetectorOption = "plume_detector",
+    as_json: JsonFlag = False,
+) -> None:
+    """Where a model comes from, what was said of it, and what happened to it."""
+    from geostack_dagster.cli import models
+
+    _show(models.shown(models.loop_named(detector), model), as_json=as_json)
+
+
+@model_app.command("rollback")
+@guarded
+def model_rollback(
+    *,
+    by: PersonOption,
+    reason: ReasonOption,
+    detector: DetectorOption = "plume_detector",
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the champion before this one champion again; its outputs are made anew."""
+    from geostack_dagster.cli import models
+
+    found = models.rolled_back(models.loop_named(detector), person=by, reason=reason)
+    _show(found, as_json=as_json)
+
+
+@model_app.command("override")
+@guarded
+def model_override(
+    model: Annotated[str, typer.Argument(help="Id of the challenger, or `challenger`.")],
+    outcome: Annotated[str, typer.Argument(help="promote, shadow or reject.")],
+    *,
+    by: PersonOption,
+    reason: ReasonOption,
+    detector: DetectorOption = "plume_detector",
+    as_json: JsonFlag = False,
+) -> None:
+    """Decide on the challenger against the gate; both decisions are kept."""
+    from geostack_dagster.cli import models
+
+    loop = models.loop_named(detector)
+    found = models.overridden(loop, model, outcome, person=by, reason=reason)
+    _show(found, as_json=as_json)
 
 
 @sandbox_app.command(

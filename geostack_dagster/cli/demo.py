@@ -77,11 +77,11 @@ class Chain:
         from geostack_dagster.components.partitions import range_tags
 
         keys = [dg.AssetKey([pipeline, noun]) for noun in stages or self.stages(pipeline)]
-        return self._run(keys, tags=range_tags([day], aois))
+        return self.run(keys, tags=range_tags([day], aois))
 
     def execute(self, request: "dg.RunRequest") -> bool:
         """Run what a sensor asked for; whether it succeeded."""
-        return self._run(
+        return self.run(
             list(request.asset_selection or ()),
             partition_key=request.partition_key,
             tags=dict(request.tags),
@@ -89,17 +89,23 @@ class Chain:
 
     def tick(self, sensor: str) -> "Sequence[dg.RunRequest]":
         """What a sensor asks for now."""
+        return self.look(sensor).run_requests or ()
+
+    def look(self, sensor: str, cursor: str | None = None) -> "dg.SensorExecutionData":
+        """One tick of a sensor."""
         import dagster as dg
 
         repository = self.definitions.get_repository_def()
         context = dg.build_sensor_context(
             instance_ref=self.instance.get_ref(),
+            cursor=cursor,
             repository_def=repository,
             resources=repository.get_top_level_resources(),
         )
-        return repository.get_sensor_def(sensor).evaluate_tick(context).run_requests or ()
+        return repository.get_sensor_def(sensor).evaluate_tick(context)
 
-    def _run(self, keys: "Sequence[dg.AssetKey]", **asked: Any) -> bool:
+    def run(self, keys: "Sequence[dg.AssetKey]", **asked: Any) -> bool:
+        """One run of these assets; whether it succeeded."""
         result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
             asset_selection=keys,

@@ -79,6 +79,11 @@ STAGES: Mapping[str, Stage] = {
         "Plumes that the archive's analysts outlined, read from its list into the store of labels "
         "below `labels/`. Lists grow late: materialize again, nothing is added twice.",
     ),
+    "probability": Stage(
+        frozenset({"jax", "zarr", "cog"}),
+        "Probability that a pixel is part of a plume, by the champion of the plume detector; the "
+        "digest of its weights is part of the fingerprint. Empty as long as there is no champion.",
+    ),
 }
 """What people see of each stage."""
 
@@ -97,6 +102,13 @@ FOLLOW = (
 A change that is missed (under way at the wrong moment, or the run died) is found by the reconcile
 sensor.
 """
+
+
+def _following(models: Sequence[dg.AssetKey]) -> dg.AutomationCondition[Any]:
+    """`FOLLOW`, but deaf to models: each would ask for every partition there could ever be."""
+    return FOLLOW.ignore(dg.AssetSelection.assets(*models)) if models else FOLLOW
+
+
 _FRESHNESS = (
     "Freshness tells when any partition was last looked at, for Dagster knows no freshness of "
     "single partitions; those are compared with the archive by `{0}_reconcile`."
@@ -108,12 +120,20 @@ def pipeline_assets(spec: PipelineSpec, upkeep: Upkeep) -> list[dg.AssetsDefinit
     return [_asset(spec, noun, upkeep) for noun in spec.stages]
 
 
+def _models(spec: PipelineSpec, noun: str) -> list[dg.AssetKey]:
+    """What a stage is made with besides its parent: the champion of the detector."""
+    if noun != "probability" or spec.methane is None or spec.methane.detector is None:
+        return []
+    return [dg.AssetKey([spec.methane.detector, "champion"])]
+
+
 def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition:
     stage, parent = STAGES[noun], spec.parent(noun)
+    models = _models(spec, noun)
 
     @dg.asset(
         key=[spec.name, noun],
-        deps=[] if parent is None else [dg.AssetKey([spec.name, parent])],
+        deps=[*models, *([] if parent is None else [dg.AssetKey([spec.name, parent])])],
         partitions_def=partitions_of(spec),
         backfill_policy=dg.BackfillPolicy.multi_run(upkeep.max_partitions_per_run),
         group_name=spec.name,
@@ -127,7 +147,7 @@ def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition
             [stage.description, spec.provider.description, _FRESHNESS.format(spec.name)]
         ),
         freshness_policy=upkeep.freshness,
-        automation_condition=None if parent is None else FOLLOW,
+        automation_condition=None if parent is None else _following(models),
         required_resource_keys={"storage", "dask", *keys_of(spec.provider)},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:

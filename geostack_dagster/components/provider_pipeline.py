@@ -47,6 +47,8 @@ class MethaneModel(dg.Model, dg.Resolvable):
     absorption: str | None = None
     audit: float = Field(default=0.1, ge=0, le=1)
     """Share of scenes that are put up for review whatever was found in them."""
+    detector: str | None = None
+    """A `PlumeDetector` by name: its champion looks for plumes as well."""
 
 
 class GridModel(dg.Model, dg.Resolvable):
@@ -180,7 +182,11 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, schedule and reconcile sensor of the pipeline."""
-        spec = self.spec(context.path.name)
+        return self.named(context.path.name)
+
+    def named(self, name: str) -> dg.Definitions:
+        """The same for a pipeline of this name."""
+        spec = self.spec(name)
         assets = pipeline_assets(spec, self._upkeep())
         schedule = snapshot_schedule(
             spec, cron=self.schedule.cron, window_days=self.schedule.window_days
@@ -219,4 +225,5 @@ def _methane(asked: MethaneModel) -> MethaneSpec:
         scheme=asked.scheme,
         absorption=asked.absorption,
         audit=asked.audit,
+        detector=asked.detector,
     )

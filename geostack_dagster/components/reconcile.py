@@ -23,12 +23,13 @@ from geostack_dagster.resources.access import keys_of, settings_of
 MARK, REASON = "geostack/reconcile", "geostack/reason"
 _MOST_ATTEMPTS = 3
 """Runs for one and the same thing before a person has to look."""
-_IN_PROGRESS = [
+IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+"""Statuses of runs that may still write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class _Look:
 
     @cached_property
     def _under_way(self) -> Sequence[dg.DagsterRun]:
-        return self.instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
+        return self.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
 
 
 def _known(instance: dg.DagsterInstance, spec: PipelineSpec) -> list[Partition]:

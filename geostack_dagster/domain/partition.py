@@ -99,5 +99,13 @@ class Layout:
         """Labels that were added together, GeoJSON under the digest of its content."""
         return f"{self.root}/labels/{digest}.geojson"
 
+    def models(self, detector: str) -> str:
+        """Registry of a detector's models, a STAC Collection."""
+        return f"{self.root}/models/{detector}"
+
+    def learning(self, detector: str) -> str:
+        """Training sets, checkpoints, evaluations and drift of a detector."""
+        return f"{self.root}/learning/{detector}"
+
     def _of(self, partition: Partition) -> str:
         return f"{self.root}/{partition.pipeline}"

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int32
 
 from geostack_dagster.inference.detection import Detection, detect
 from geostack_dagster.inference.detector import Detector, segment
+from geostack_dagster.inference.enhancement import LEAST_SENSITIVITY
 from geostack_dagster.learning.scenes import Maps
 
 
@@ -65,6 +66,8 @@ class Classical:
 
     settings: Detection = field(default_factory=Detection)
     name: str = "classical"
+    corrected: bool = False
+    """Divide by the sensitivity first, where the uncertainty is that of the quotient (EMIT)."""
 
     @property
     def probabilistic(self) -> bool:
@@ -73,10 +76,11 @@ class Classical:
 
     def find(self, maps: Maps) -> Found:
         """Robust standard deviations, and plumes by hysteresis."""
+        enhancement, observed = maps.enhancement.astype(np.float64), maps.observed
+        if self.corrected:
+            observed = observed & (maps.sensitivity >= LEAST_SENSITIVITY)
+            enhancement = enhancement / np.where(observed, maps.sensitivity, np.nan)
         detected = detect(
-            maps.enhancement.astype(np.float64),
-            maps.uncertainty.astype(np.float64),
-            maps.observed,
-            self.settings,
+            enhancement, maps.uncertainty.astype(np.float64), observed, self.settings
         )
         return Found(detected.score, detected.labels)

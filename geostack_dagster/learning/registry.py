@@ -94,8 +94,8 @@ class Registry:
             IntegrityError: If its weights are not those that were registered.
         """
         name = self._resolved(model)
+        item = self._item(name)
         try:
-            item = json.loads(storage.read_bytes(self._url(name, f"{name}.json")))
             weights = storage.read_bytes(self._url(name, WEIGHTS))
         except FileNotFoundError as error:
             raise IntegrityError(f"model {name} is registered, but {error} is gone") from error
@@ -108,8 +108,21 @@ class Registry:
             id=name,
             detector=Detector.from_bytes(weights),
             item=item,
-            digest=multihash(weights)[4:24],
+            digest=_digest(multihash(weights)),
         )
+
+    def digest_of(self, model: str) -> str:
+        """Digest of a model's weights as registered, without reading them; args as `load`.
+
+        Raises:
+            ConfigurationError: If there is no such model, or nobody has that role.
+            IntegrityError: If its Item is gone.
+        """
+        return _digest(self._item(self._resolved(model))["assets"]["weights"]["file:checksum"])
+
+    def item(self, model: str) -> dict[str, Any]:
+        """The STAC Item of a model; args and errors as `digest_of`."""
+        return self._item(self._resolved(model))
 
     def apply(self, decision: Decision, *, by: str, at: datetime) -> Aliases:
         """Give the roles that a decision of the gate asks for, and record it.
@@ -147,6 +160,13 @@ class Registry:
             raise ConfigurationError(f"{self.root} has no model {name}")
         return str(name)
 
+    def _item(self, name: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(storage.read_bytes(self._url(name, f"{name}.json")))
+        except FileNotFoundError as error:
+            raise IntegrityError(f"model {name} is registered, but {error} is gone") from error
+        return found
+
     def _url(self, *parts: str) -> str:
         return "/".join([self.root, *parts])
 
@@ -181,6 +201,11 @@ class Registry:
                 continue
             return changed
         raise ConflictError(f"{self.root} was changed by others {_ATTEMPTS} times; retry later")
+
+
+def _digest(checksum: str) -> str:
+    """Short digest of a multihash."""
+    return checksum[4:24]
 
 
 def _empty(name: str) -> dict[str, Any]:

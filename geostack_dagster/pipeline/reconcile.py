@@ -16,6 +16,7 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.pipeline import snapshot
 from geostack_dagster.pipeline.holds import reason_to_wait
 from geostack_dagster.pipeline.plan import partition_dates
+from geostack_dagster.pipeline.probability import maker
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stages import cube_module, module_of
 from geostack_dagster.pipeline.workspace import Pin, Workspace
@@ -131,7 +132,8 @@ def _stale(
                 upstream = kept  # what is made of a cube that was rolled back follows it
                 continue
             reason = f"{stage} is missing or was made from something else"
-            return _of(partition, stage, reason, f"{upstream}{spec.code_version(stage)}")
+            model = maker(spec, workspace)[1] if stage == "probability" else ""
+            return _of(partition, stage, reason, f"{upstream}{spec.code_version(stage)}{model}")
         upstream = found
     return held
 

@@ -26,6 +26,7 @@ STAGE_CODE = {
     "plumes": 3,
     "review": 1,
     "plume_labels": 1,
+    "probability": 1,
 }
 _UPSTREAM = {
     "stack": "snapshot",
@@ -35,6 +36,7 @@ _UPSTREAM = {
     "plumes": "enhancement",
     "review": "plumes",
     "plume_labels": "snapshot",
+    "probability": "enhancement",
 }
 
 
@@ -74,6 +76,8 @@ class MethaneSpec:
     """Look-up table by path or URL; None takes the surrogate that the project ships."""
     audit: float = 0.1
     """Share of scenes that are put up for review whatever was found in them."""
+    detector: str | None = None
+    """Detector whose champion looks for plumes as well; None for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +147,7 @@ class PipelineSpec:
             given = self.methane.method is MethaneMethod.ARCHIVE
             outputs += ["plumes", "review"] if given else ["enhancement", "plumes", "review"]
             outputs += ["plume_labels"] if self.record.plumes else []
+            outputs += [] if self.methane.detector is None else ["probability"]
         return ("snapshot", "stack", "cube", *outputs)
 
     def parent(self, stage: str) -> str | None:
@@ -193,6 +198,7 @@ class PipelineSpec:
             "cube": {"chunk": self.chunk, "store": self.store},
             "indices": {"indices": self.indices, "mask_buffer_m": self.mask_buffer_m},
             "enhancement": {"mask_buffer_m": self.mask_buffer_m, "methane": self._retrieval},
+            "probability": {"detector": self.methane and self.methane.detector},
             "plumes": {"wind": self._wind, "scheme": self.methane and self.methane.scheme},
             "review": {"audit": self.methane and self.methane.audit},
             "plume_labels": {"listed_in": self.record.plumes},

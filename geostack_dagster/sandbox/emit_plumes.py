@@ -207,14 +207,15 @@ COMPLEXES = _complexes()
 """All plumes that the archive lists, oldest first within an area."""
 
 
-def field_complexes() -> tuple[PlumeComplex, ...]:
-    """Plumes over the fields that an analyst would outline: two of a scene may be too near."""
-    found = []
-    for granule in FIELD_GRANULES:
-        for active in plumes.emissions(granule.day):
-            if active.source.name.startswith(f"{granule.aoi}/"):
-                number = _FIRST_NUMBER + len(COMPLEXES) + len(found)
-                one = PlumeComplex(granule=granule, emission=active, number=number)
-                if one.is_visible:
-                    found.append(one)
-    return tuple(found)
+def complexes_over(granule: Granule) -> tuple[PlumeComplex, ...]:
+    """Plumes over a field that an analyst would outline; those that hardly show are not listed."""
+    first = _FIRST_NUMBER + len(COMPLEXES) + 2 * FIELD_GRANULES.index(granule)
+    found = (
+        PlumeComplex(granule=granule, emission=active, number=first + side)
+        for side, active in enumerate(
+            one
+            for one in plumes.emissions(granule.day)
+            if one.source.name.startswith(f"{granule.aoi}/")
+        )
+    )
+    return tuple(one for one in found if one.is_visible)

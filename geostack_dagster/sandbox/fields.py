@@ -89,7 +89,7 @@ class Field:
         if drawn < _SILENT:
             return 0.0
         low, high = _RATES_T_H
-        return round(low * (high / low) ** ((drawn - _SILENT) / (1 - _SILENT)), 2)
+        return float(round(low * (high / low) ** ((drawn - _SILENT) / (1 - _SILENT)), 2))
 
 
 FIELDS = tuple(Field(number=number) for number in range(len(_ROWS) * len(_COLUMNS)))

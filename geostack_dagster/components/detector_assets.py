@@ -1,0 +1,216 @@
+"""The assets of a detector: what it learns from, what it learnt, and who is champion."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from geostack_dagster.components.boundary import verdict
+from geostack_dagster.components.events import metadata_of
+from geostack_dagster.components.partitions import AOIS
+from geostack_dagster.domain.hrefs import redact
+from geostack_dagster.errors import GeostackError
+from geostack_dagster.pipeline.learning.spec import DetectorSpec
+from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.resources.storage import Storage
+
+if TYPE_CHECKING:
+    from geostack_dagster.pipeline.learning.settings import Loop
+
+_TOLD = 10
+"""Times that a training tells how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """One asset: what it is made from, and what people see of it."""
+
+    upstream: str | None
+    kinds: frozenset[str]
+    description: str
+
+
+NOUNS: Mapping[str, Noun] = {
+    "training_set": Noun(
+        None,
+        frozenset({"parquet"}),
+        "Windows of labelled scenes to learn from, and those that judge: a GeoParquet index "
+        "without pixels. Sites and overpasses are split, never windows; its data version is the "
+        "digest of what is learnt.",
+    ),
+    "challenger": Noun(
+        "training_set",
+        frozenset({"jax"}),
+        "A U-Net trained on the training set: the same data, code and seed give the same model, "
+        "which is then not trained again. Interrupted trainings go on from their checkpoint.",
+    ),
+    "evaluation": Noun(
+        "challenger",
+        frozenset({"jax"}),
+        "Challenger, champion and classical baseline on the same whole scenes of unseen sites: "
+        "pixels, plumes, false alarms, calibration, injected plumes; differences over resampled "
+        "sites.",
+    ),
+    "gate": Noun(
+        "evaluation",
+        frozenset({"json"}),
+        "The decision on the challenger, promote, shadow or reject, with every reason; a person "
+        "may decide otherwise by `geostack model override`, which is recorded.",
+    ),
+    "champion": Noun(
+        "gate",
+        frozenset({"stac", "jax"}),
+        "The model that looks for plumes. Its alias in the registry is swapped in one step; its "
+        "data version is the digest of its weights.",
+    ),
+    "drift": Noun(
+        "champion",
+        frozenset({"json"}),
+        "Whether new scenes still look like those that the champion learned from, in the same "
+        "season: one permutation test decides, PSI and KS explain.",
+    ),
+}
+"""What people see of each asset."""
+
+
+def detector_assets(spec: DetectorSpec, *, owners: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """The assets `[detector, training_set]`, ... of a detector, in a group of its name."""
+    return [_asset(spec, noun, owners) for noun in NOUNS]
+
+
+def loop_of(spec: DetectorSpec, storage: Storage) -> "Loop":
+    """The detector in the storage of a resource."""
+    from geostack_dagster.pipeline.learning.settings import Loop
+
+    return Loop(spec, storage.workspace())
+
+
+def _asset(spec: DetectorSpec, noun: str, owners: Sequence[str]) -> dg.AssetsDefinition:
+    told = NOUNS[noun]
+    key = dg.AssetKey([spec.name, noun])
+    if told.upstream is None:
+        # Where the archive gives the enhancement itself the cube holds it.
+        parents = [
+            dg.AssetKey([one.name, "enhancement" if "enhancement" in one.stages else "cube"])
+            for one in spec.sources
+        ]
+    else:
+        parents = [dg.AssetKey([spec.name, told.upstream])]
+
+    @dg.asset(
+        key=key,
+        deps=parents,
+        group_name=spec.name,
+        kinds=set(told.kinds),
+        owners=owners,
+        pool=spec.name,
+        code_version=spec.code_version(noun),
+        description=told.description,
+        required_resource_keys={"storage"},
+        check_specs=_CHECKS[noun](key) if noun in _CHECKS else [],
+    )
+    def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        try:
+            report, checks = _RUNS[noun](context, loop_of(spec, context.resources.storage))
+        except GeostackError as error:
+            raise verdict({f"{spec.name}/{noun}": error}) from error
+        context.log.info("%s: %s", noun, redact(report.note))
+        yield dg.MaterializeResult(
+            metadata=metadata_of(report),
+            data_version=dg.DataVersion(report.fingerprint),
+            check_results=checks,
+        )
+
+    return materialize
+
+
+type _Made = tuple[StageReport, list[dg.AssetCheckResult]]
+
+
+def _training_set(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import training_set
+
+    return training_set.run(loop, context.instance.get_dynamic_partitions(AOIS.name or "")), []
+
+
+def _challenger(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import challenger
+
+    every = max(loop.training.steps // _TOLD, 1)
+
+    def tell(progress: Any) -> None:
+        if progress.step % every == 0 or progress.step == progress.steps:
+            done = round(20 * progress.step / progress.steps)
+            context.log.info(
+                "%s%s step %d of %d, loss %.3f",
+                "#" * done,
+                "." * (20 - done),
+                progress.step,
+                progress.steps,
+                progress.loss,
+            )
+
+    return challenger.run(loop, progress=tell), []
+
+
+def _evaluation(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import evaluation
+
+    return evaluation.run(loop), []
+
+
+def _gate(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import verdict as judging
+
+    found = judging.judge(loop)
+    check = dg.AssetCheckResult(
+        check_name="promotable",
+        passed=found.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found.report.note,
+        metadata={"decision": str(found.report.facts.get("decision", "unchanged"))},
+    )
+    return found.report, [check]
+
+
+def _champion(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import verdict as judging
+
+    return judging.promote(loop), []
+
+
+def _drift(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
+    from geostack_dagster.pipeline.learning import drift
+
+    report = drift.run(loop, context.instance.get_dynamic_partitions(AOIS.name or ""))
+    check = dg.AssetCheckResult(
+        check_name="no_drift",
+        passed=report.facts["drifted"] is not True,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=report.note,
+    )
+    return report, [check]
+
+
+_RUNS: Mapping[str, Callable[[dg.AssetExecutionContext, "Loop"], _Made]] = {
+    "training_set": _training_set,
+    "challenger": _challenger,
+    "evaluation": _evaluation,
+    "gate": _gate,
+    "champion": _champion,
+    "drift": _drift,
+}
+_CHECKS: Mapping[str, Callable[[dg.AssetKey], list[dg.AssetCheckSpec]]] = {
+    "gate": lambda key: [
+        dg.AssetCheckSpec(
+            "promotable",
+            asset=key,
+            blocking=True,
+            description="The challenger would do no harm; a rejected one stops here.",
+        )
+    ],
+    "drift": lambda key: [
+        dg.AssetCheckSpec("no_drift", asset=key, description="New scenes look as they did.")
+    ],
+}

@@ -1,0 +1,1 @@
+"""The learning loop over cubes and stored labels: what the assets of a detector do."""

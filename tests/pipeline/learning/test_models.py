@@ -1,0 +1,163 @@
+"""From challenger to champion: determinism, resumption, the gate, a person's word, and back."""
+
+import dataclasses
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.learning.gate import Outcome
+from geostack_dagster.learning.splits import Split
+from geostack_dagster.pipeline.learning import challenger, drift, evaluation, training_set, verdict
+from geostack_dagster.pipeline.learning.settings import Loop
+from geostack_dagster.pipeline.report import Outcome as Done
+from tests.pipeline.learning.sites import (
+    SETTINGS,
+    Site,
+    label,
+    loop_in,
+    names,
+    poison_of,
+    sites,
+    write_cube,
+)
+
+
+class PowerCutError(Exception):
+    """Stands for a machine that goes away."""
+
+
+def poisoned(loop):
+    """The loop after a bulk import, a training and an evaluation."""
+    taught = [site for site in sites(loop) if site.split is not Split.GATE]
+    label(loop, taught, poison_of, reviewer="bulk import")
+    training_set.run(loop, names(loop))
+    challenger.run(loop)
+    evaluation.run(loop)
+
+
+def other_seed(loop, seed=1):
+    """The same loop with another seed, trained and evaluated."""
+    training = SETTINGS["training"] | {"seed": seed}
+    found = loop_in(loop.workspace.root, training=training)
+    challenger.run(found)
+    evaluation.run(found)
+    return found
+
+
+def test_the_same_training_is_not_done_again(loop):
+    before = loop.registry.history
+    report = challenger.run(loop, progress=lambda _: pytest.fail("trained"))
+    assert report.outcome is Done.UNCHANGED
+    assert report.facts["model"] == loop.registry.aliases.champion
+    assert loop.registry.history == before
+    assert b"PNG" in report.pictures["loss"][:8]
+
+
+def test_a_training_that_was_interrupted_ends_in_the_same_weights(loop):
+    digest = verdict.champion_digest(loop)
+    shutil.rmtree(loop.workspace.layout.models(loop.spec.name))
+    short = loop_in(loop.workspace.root, training=SETTINGS["training"] | {"checkpoint_every": 20})
+
+    def fail(progress):
+        if progress.step == 50:
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        challenger.run(short, progress=fail)
+    report = challenger.run(short)
+    assert report.facts["resumed_at"] == 40
+    assert loop.registry.digest_of(report.facts["model"]) == digest
+    assert not list(Path(loop.folder).glob("checkpoints/*"))
+
+
+def test_the_first_good_model_is_champion_and_says_why(loop):
+    document = evaluation.last_evaluation(loop)
+    assert document["champion"] is None
+    assert document["decision"]["outcome"] == "promote"
+    assert {one["finder"] for one in document["finders"]} == {
+        loop.registry.aliases.champion,
+        "classical",
+    }
+    assert document["integrity"]["deterministic"]
+    assert document["integrity"]["halo_difference"] < 1e-6
+
+
+def test_the_champion_is_not_judged_against_itself(loop):
+    before = loop.registry.history
+    evaluation.run(loop)
+    judged = verdict.judge(loop)
+    assert judged.passed
+    assert "champion already" in judged.report.note
+    assert verdict.promote(loop).outcome is Done.UNCHANGED
+    assert loop.registry.history == before
+
+
+def test_poisoned_labels_are_rejected_with_the_reason(loop):
+    champion = loop.registry.aliases.champion
+    poisoned(loop)
+    judged = verdict.judge(loop)
+    assert not judged.passed
+    assert judged.decision.outcome is Outcome.REJECT
+    assert any("average_precision" in reason for reason in judged.decision.reasons)
+    assert verdict.promote(loop).facts["champion"] == champion
+    last = loop.registry.history[-1]
+    assert (last["event"], last["by"]) == ("rejected", "gate")
+    verdict.judge(loop)
+    assert loop.registry.history[-1] == last  # once is enough
+
+
+def test_a_person_decides_otherwise_and_it_is_on_record(loop):
+    poisoned(loop)
+    rejected = verdict.judge(loop).decision.challenger
+    with pytest.raises(ConfigurationError, match="needs a person and a reason"):
+        verdict.override(loop, rejected, Outcome.PROMOTE, person=" ", reason="because")
+    verdict.override(loop, rejected, Outcome.PROMOTE, person="ada", reason="labels were right")
+    assert loop.registry.aliases.champion == rejected
+    decision = loop.registry.history[-1]["decision"]
+    assert decision["verdict"] == "reject"
+    assert decision["override"]["person"] == "ada"
+    assert decision["reasons"][0] == "ada decided promote: labels were right"
+
+
+def test_only_the_challenger_can_be_decided_on(loop):
+    with pytest.raises(ConfigurationError, match="is not what the gate looks at"):
+        verdict.override(loop, "finder-unknown", Outcome.PROMOTE, person="ada", reason="why")
+
+
+def test_a_model_that_was_rolled_back_needs_a_person_to_come_again(loop):
+    first = loop.registry.aliases.champion
+    second = other_seed(loop)
+    judged = verdict.judge(second).decision
+    verdict.override(second, judged.challenger, Outcome.PROMOTE, person="ada", reason="try it")
+    assert loop.registry.aliases.champion == judged.challenger
+    later = datetime.fromisoformat(loop.registry.history[-1]["at"]) + timedelta(seconds=2)
+    loop.registry.rollback(by="bob", reason="blind over snow", at=later)
+    assert loop.registry.aliases.champion == first
+
+    again = verdict.judge(second)
+    assert again.decision.outcome is not Outcome.PROMOTE
+    assert any("bob rolled it back: blind over snow" in one for one in again.decision.reasons)
+    assert verdict.promote(second).facts["champion"] == first
+
+
+class Later(Site):
+    """The same place, three days on."""
+
+    @property
+    def day(self):
+        return super().day + timedelta(days=3)
+
+
+def test_drift_is_seen_where_pixels_change(loop):
+    quiet = drift.run(loop, names(loop))
+    assert quiet.facts["drifted"] is None  # nothing is as new as that
+    wide = Loop(dataclasses.replace(loop.spec, recent_days=10_000), loop.workspace)
+    for site in sites(loop):
+        write_cube(loop.workspace, Later(site.number, site.split), gain=2.0)
+    loud = drift.run(wide, names(loop))
+    assert loud.facts["drifted"] is True
+    assert loud.facts["current_scenes"] == len(sites(loop))
+    assert drift.last_drift(loop)["reason"].startswith("drift: ")
