@@ -317,6 +317,8 @@ def review_import(
     from geostack_dagster.cli import review
 
     _show(review.take(file, reviewer), as_json=as_json)
+
+
 @model_app.command("list")
 @guarded
 def model_list(detector: DetectorOption = "plume_detector", *, as_json: JsonFlag = False) -> None:

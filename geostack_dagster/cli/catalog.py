@@ -139,7 +139,11 @@ def spec_of(pipeline: str) -> "PipelineSpec":
     from geostack_dagster.components import ProviderPipeline
 
     tree = dg.ComponentTree.for_project(ROOT)
-    names = sorted(file.parent.name for file in tree.defs_module_path.glob("*/defs.yaml"))
+    names = sorted(
+        file.parent.name
+        for file in tree.defs_module_path.glob("*/defs.yaml")
+        if ProviderPipeline.__name__ in file.read_text(encoding="utf-8")
+    )
     if pipeline not in names:
         raise ConfigurationError(f"no pipeline {pipeline!r}; there are {', '.join(names)}")
     return tree.load_component(Path(pipeline), ProviderPipeline).spec(pipeline)

@@ -84,6 +84,8 @@ def _plumes(spec: PipelineSpec) -> list[dg.TableColumn]:
 def _review(spec: PipelineSpec) -> list[dg.TableColumn]:
     rows = [(name, column.dtype, column.text) for name, column in REVIEW_COLUMNS.items()]
     return _table(*rows, ("geometry", "binary", "outline or footprint, WKB in degrees"))
+
+
 def _probability(spec: PipelineSpec) -> list[dg.TableColumn]:
     text = "probability that a pixel is part of a methane plume, NaN where unobserved [1]"
     return _table(("probability", "float32", text))

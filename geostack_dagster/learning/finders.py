@@ -80,7 +80,5 @@ class Classical:
         if self.corrected:
             observed = observed & (maps.sensitivity >= LEAST_SENSITIVITY)
             enhancement = enhancement / np.where(observed, maps.sensitivity, np.nan)
-        detected = detect(
-            enhancement, maps.uncertainty.astype(np.float64), observed, self.settings
-        )
+        detected = detect(enhancement, maps.uncertainty.astype(np.float64), observed, self.settings)
         return Found(detected.score, detected.labels)
