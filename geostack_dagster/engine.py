@@ -39,7 +39,7 @@ def note(topic: str, what: Any) -> list[Any]:
     """
     worker = _worker()
     if worker is not None:
-        worker.log_event(topic, what)
+        worker.log_event(topic, [what])  # it would add itself to a mapping
     with _noting:
         found = _notes.setdefault(topic, [])
         found.append(what)
@@ -121,7 +121,7 @@ class Engine:
             with _noting:
                 return list(_notes.get(topic, ()))
         with _translated(self.scheduler):
-            return [what for _, what in _client(self.scheduler).get_events(topic)]
+            return [what for _, (what,) in _client(self.scheduler).get_events(topic)]
 
     def _chosen(self, client: "Client") -> list[str]:
         """Workers that together have no more threads than reads are allowed; one at least."""

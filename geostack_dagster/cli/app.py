@@ -271,6 +271,32 @@ def maintain(
     raise typer.Exit(1 if facts["failures"] else 0)
 
 
+@app.command()
+@guarded
+def rerun(  # noqa: PLR0913 - a command's options are its parameters
+    pipeline: Annotated[str, typer.Argument(help="Pipeline name: a folder below defs/.")],
+    *,
+    reason: Annotated[
+        str, typer.Option(help="Reason of the ledger, or a pattern: http-404, 'http-5*'.")
+    ] = "*",
+    aoi: Annotated[
+        list[str] | None, typer.Option(help="Registered AOI; repeatable; all if absent.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="First date.")] = None,
+    end: Annotated[str | None, typer.Option(help="Date after the last.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them only.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make partitions again of which something could not be read, by the reason."""
+    from geostack_dagster.cli.rerun import Choice, run
+
+    choice = Choice(reason=reason, aois=tuple(aoi or ()), start=start, end=end)
+    with progress(f"looking through the ledgers of {pipeline}"):
+        facts = run(pipeline, choice, dry_run=dry_run)
+    _show(facts, as_json=as_json)
+    raise typer.Exit(1 if facts["left"] and not dry_run else 0)
+
+
 @aoi_app.command("add")
 @guarded
 def aoi_add(

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -37,22 +38,40 @@ def materializations(
 
 def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]) -> None:
     """Write an event of its own for every partition that is done."""
-    code_version = context.assets_def.code_versions_by_key[context.asset_key]
+    asset = Made(
+        key=context.asset_key,
+        parents=tuple(context.assets_def.asset_deps[context.asset_key]),
+        code_version=context.assets_def.code_versions_by_key[context.asset_key] or "",
+    )
     for key, report in reports.items():
-        context.log_event(
-            dg.AssetMaterialization(
-                asset_key=context.asset_key,
-                partition=key,
-                metadata=metadata_of(report),
-                tags={
-                    _DATA_VERSION: report.fingerprint,
-                    _USER_PROVIDED: "true",
-                    _CODE_VERSION: code_version or "",
-                    **_provenance(context, key),
-                    **_dimension_tags(key),
-                },
-            )
-        )
+        context.log_event(event_of(context.instance, asset, key, report))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """An asset of which partitions were made, and by which code."""
+
+    key: dg.AssetKey
+    parents: tuple[dg.AssetKey, ...]
+    code_version: str
+
+
+def event_of(
+    instance: dg.DagsterInstance, asset: Made, key: str, report: StageReport
+) -> dg.AssetMaterialization:
+    """The event that a partition was made, with its data version and those it was made from."""
+    return dg.AssetMaterialization(
+        asset_key=asset.key,
+        partition=key,
+        metadata=metadata_of(report),
+        tags={
+            _DATA_VERSION: report.fingerprint,
+            _USER_PROVIDED: "true",
+            _CODE_VERSION: asset.code_version,
+            **_provenance(instance, asset.parents, key),
+            **_dimension_tags(key),
+        },
+    )
 
 
 def state_of(
@@ -136,12 +155,14 @@ def _picture(title: str, png: bytes) -> dg.MetadataValue:
     )
 
 
-def _provenance(context: dg.AssetExecutionContext, key: str) -> dict[str, str]:
+def _provenance(
+    instance: dg.DagsterInstance, parents: Sequence[dg.AssetKey], key: str
+) -> dict[str, str]:
     """Which version of its parents the partition was made from; without it the UI says unsynced."""
     tags: dict[str, str] = {}
-    for parent in context.assets_def.asset_deps[context.asset_key]:
+    for parent in parents:
         asked = dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[key])
-        for record in context.instance.fetch_materializations(asked, limit=1).records:
+        for record in instance.fetch_materializations(asked, limit=1).records:
             event = record.asset_materialization
             version = (event.tags or {}).get(_DATA_VERSION) if event else None
             if version:

@@ -10,6 +10,7 @@ from pydantic import Field
 from geostack_dagster.components.assets import Upkeep, pipeline_assets
 from geostack_dagster.components.checks import pipeline_checks
 from geostack_dagster.components.reconcile import Pace, reconcile_sensor
+from geostack_dagster.components.rerun import rerun_job
 from geostack_dagster.components.schedules import snapshot_schedule
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.query import Predicate
@@ -181,7 +182,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Assets, checks, schedule and reconcile sensor of the pipeline."""
+        """Assets, checks, schedule, reconcile sensor and rerun job of the pipeline."""
         return self.named(context.path.name)
 
     def named(self, name: str) -> dg.Definitions:
@@ -197,6 +198,7 @@ class ProviderPipeline(dg.Component, dg.Model, dg.Resolvable):
             asset_checks=pipeline_checks(spec),
             schedules=[schedule],
             sensors=[sensor],
+            jobs=[rerun_job(spec)],
         )
 
     def _upkeep(self) -> Upkeep:

@@ -149,8 +149,8 @@ class IcechunkTransaction:
     def __init__(self, backend: IcechunkBackend, session: icechunk.Session) -> None:
         self._backend = backend
         self._session = session
-        self._forks = [session.fork()]
-        self.keys = Keys(self._forks[0].store, backend.url)
+        self._fork = session.fork()
+        self.keys = Keys(self._fork.store, backend.url)
 
     def part(self) -> "IcechunkPart":
         """A fork that may be pickled; of the storage it holds what the backend was told."""
@@ -158,15 +158,18 @@ class IcechunkTransaction:
             return IcechunkPart(self._session.fork(), self._backend.url)
 
     def merge(self, parts: Iterable[Part]) -> None:
-        """Keep the forks; all of them are merged at each attempt to commit."""
-        self._forks += [part.fork for part in parts if isinstance(part, IcechunkPart)]
+        """Take the forks into the transaction's own, whose keys see their chunks from now on."""
+        forks = [part.fork for part in parts if isinstance(part, IcechunkPart)]
+        if forks:
+            with translated(self._backend.url):
+                self._fork.merge(*forks)
 
     def commit(self, note: str, settle: Settle) -> Committed | None:
         """Commit on top of the newest state, again and again while others come first."""
         for attempt in range(1, _ATTEMPTS + 1):
             with translated(self._backend.url), self._backend.location.locked():
                 session = self._backend.repository.writable_session(_BRANCH)
-                session.merge(*self._forks)
+                session.merge(self._fork)
                 if not settle(Keys(session.store, self._backend.url)):
                     return None
                 try:

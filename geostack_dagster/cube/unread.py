@@ -4,7 +4,7 @@ Which pixels these are is known when all blocks are stored, for another Item may
 So the few chunks of flags that are concerned are changed in the transaction, before its commit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,11 +33,15 @@ class Unread:
     covered: Callable[[], npt.NDArray[np.bool_]] = field(repr=False)
     """Which pixels of the part the source would have given a value, as far as is known."""
 
+    @property
+    def part(self) -> tuple[str, str, Span, Span]:
+        """What tells it from another."""
+        return self.source, self.variable, self.rows, self.columns
 
-def partial_mark(made_from: str, unread: Sequence[Unread]) -> str:
+
+def partial_mark(made_from: str, missing: Iterable[object]) -> str:
     """A fingerprint that differs from that of the whole, and by what is missing."""
-    missing = sorted([one.source, one.variable, one.rows, one.columns] for one in unread)
-    return f"{made_from}{_MARK}{fingerprint(missing)[:_MARK_LENGTH]}"
+    return f"{made_from}{_MARK}{fingerprint(list(missing))[:_MARK_LENGTH]}"
 
 
 def is_partial(recorded: str | None) -> bool:

@@ -70,14 +70,16 @@ def _marked(change: Change, keys: Keys) -> Change:
         return change
     for slot, found in unread.items():
         flag(keys, change.schema, slot, found)
+    parts = {slot: sorted(one.part for one in found) for slot, found in sorted(unread.items())}
     records = {
-        slot: replace(record, fingerprint=partial_mark(record.fingerprint or "", unread[slot]))
-        if slot in unread
+        slot: replace(record, fingerprint=partial_mark(record.fingerprint or "", parts[slot]))
+        if slot in parts
         else record
         for slot, record in change.records.items()
     }
-    everything = [one for slot in sorted(unread) for one in unread[slot]]
-    commit = replace(change.commit, fingerprint=partial_mark(change.commit.fingerprint, everything))
+    commit = replace(
+        change.commit, fingerprint=partial_mark(change.commit.fingerprint, parts.values())
+    )
     return replace(change, records=records, commit=commit)
 
 

@@ -10,15 +10,13 @@ from typing import Any
 
 from geostack_dagster.cube.ledger import LedgerEntry, LedgerRow, Status
 from geostack_dagster.cube.unread import Unread
-from geostack_dagster.pipeline.attempt import GONE
+from geostack_dagster.pipeline.attempt import GONE, is_soft
 from geostack_dagster.stack.footprint import covered
 from geostack_dagster.stack.recipe import Recipe, RecipeItem, Skipped, Source
 from geostack_dagster.stack.tolerance import Failure
 
 _SAMPLES = 512
 """Rows and columns that tell whether all of an asset was unreadable."""
-
-SOFT = (Status.PARTIAL, Status.INVALID, Status.FAILED, Status.MISSING)
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Account:
         """What became of the assets of a day's Items, and what they lack."""
         items = [item for item in self.recipe.items if item.day == day]
         read = [entry for item in items for entry in self._of_item(item)]
-        return read + [_absent(one) for one in self.recipe.skipped if one.day == day]
+        return read + [absent(one) for one in self.recipe.skipped if one.day == day]
 
     def unread(self, day: date) -> list[Unread]:
         """The parts of a day's bands that could not be read."""
@@ -78,7 +76,7 @@ class Account:
         """What could not be read, and how often for each reason."""
         reasons = Counter(one.reason for one in {one.key: one for one in self.failures}.values())
         return {
-            "unreadable": [_row(row) for row in self.unreadable],
+            "unreadable": [row_of(row) for row in self.unreadable],
             "unreadable_by_reason": [
                 {"reason": reason, "assets": count} for reason, count in sorted(reasons.items())
             ],
@@ -138,11 +136,6 @@ class Account:
         return not left.any()
 
 
-def is_soft(entry: LedgerEntry) -> bool:
-    """Whether an entry is of an asset that should have been read and was not, or not all of it."""
-    return entry.status in SOFT and entry.attempts > 0
-
-
 def _sampled(span: slice, step: int) -> slice:
     return slice(-(-span.start // step), -(-span.stop // step))
 
@@ -153,7 +146,7 @@ def _status(failure: Failure) -> Status:
     return Status.FAILED if failure.passing else Status.INVALID
 
 
-def _absent(one: Skipped) -> LedgerEntry:
+def absent(one: Skipped) -> LedgerEntry:
     """What was never tried: an asset that an Item lacks, an Item that another one replaces."""
     superseded = one.code == Status.SUPERSEDED
     return LedgerEntry(
@@ -161,12 +154,13 @@ def _absent(one: Skipped) -> LedgerEntry:
         asset=one.band or "",
         status=Status.SUPERSEDED if superseded else Status.MISSING,
         reason=one.code,
-        attempts=0,
+        attempts=int(one.tried),
         detail=one.reason,
     )
 
 
-def _row(row: LedgerRow) -> Mapping[str, Any]:
+def row_of(row: LedgerRow) -> Mapping[str, Any]:
+    """An entry as a row of a table."""
     entry = row.entry
     return {
         "day": row.day.isoformat(),

@@ -107,6 +107,11 @@ GONE = (404, 410)
 """HTTP statuses of what is not there."""
 
 
+def is_soft(entry: LedgerEntry) -> bool:
+    """Whether an entry is of an asset that should have been read and was not, or not all of it."""
+    return entry.status not in (Status.READ, Status.SUPERSEDED) and entry.attempts > 0
+
+
 def _of(error: GeostackError, partition: Partition) -> list[LedgerRow]:
     """The only thing that is known: one asset, which the message names."""
     if isinstance(error, ConfigurationError):

@@ -63,6 +63,12 @@ class Workspace:
         storage.write_bytes(url, json.dumps(document, indent=1).encode())
         return pin
 
+    def pins(self) -> list[str]:
+        """Names of all registered AOIs, in order."""
+        folder = self.layout.pin("").rpartition("/")[0]
+        names = storage.listed(folder)
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
     def pinned(self, name: str) -> Pin:
         """The registered AOI.
 

@@ -180,6 +180,8 @@ class Skipped:
     """The reason in a word."""
     day: date | None = None
     """Solar day of the Item, where it is known."""
+    tried: bool = False
+    """Whether it should be there and could not be read."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON form; `from_json` reads it back."""
@@ -189,6 +191,7 @@ class Skipped:
             "reason": self.reason,
             "code": self.code,
             "day": None if self.day is None else self.day.isoformat(),
+            "tried": self.tried,
         }
 
     @classmethod

@@ -98,7 +98,11 @@ class Budget:
     @classmethod
     def of(cls, recipe: Recipe, ratio: float) -> Self:
         """A fraction of the Recipe's assets, exact at its boundary: 0.1 of 30 are 3."""
-        assets = sum(len(item.sources) for item in recipe.items)
+        return cls.share(sum(len(item.sources) for item in recipe.items), ratio)
+
+    @classmethod
+    def share(cls, assets: int, ratio: float) -> Self:
+        """A fraction of so many."""
         return cls(assets=assets, allowed=math.floor(Fraction(str(ratio)) * assets))
 
     def check(self, failures: Iterable[Failure]) -> None:

@@ -69,6 +69,8 @@ class DayRecord:
     made_from: str = ""
     """Fingerprint of the inputs of the partition that last wrote or cleared the day."""
     granules: tuple[StoredGranule, ...] = field(default=())
+    unread: tuple[LedgerEntry, ...] = field(default=())
+    """Files of granules that are not here because they could not be read."""
 
 
 type Book = Mapping[date, DayRecord]
@@ -106,10 +108,12 @@ def _key(quantity: str, day: date) -> str:
 
 
 def _document(record: DayRecord) -> bytes:
-    attributes = {
+    attributes: dict[str, Any] = {
         "made_from": record.made_from,
         "granules": [granule.to_json() for granule in record.granules],
     }
+    if record.unread:
+        attributes["unread"] = json.loads(ledger.dumps(record.unread))
     return group_document(attributes)
 
 
@@ -124,4 +128,5 @@ def _record(document: bytes, day: date) -> DayRecord:
     return DayRecord(
         made_from=attributes["made_from"],
         granules=tuple(StoredGranule.from_json(one, day) for one in attributes["granules"]),
+        unread=tuple(ledger.loads(json.dumps(attributes.get("unread", [])))),
     )

@@ -115,8 +115,19 @@ class SwathStore:
 
     def ledger(self, window: Window | None = None) -> list[LedgerRow]:
         """What became of every file, in order of days."""
-        found = self.granules(window)
-        return [LedgerRow(one.day, entry) for one in found for entry in one.ledger]
+        keys = self._present()
+        if keys is None:
+            return []
+        days: list[date] = written_days(keys, self.quantity) if window is None else window.days
+        book = read_days(keys, self.quantity, days)
+        return [
+            LedgerRow(day, entry)
+            for day in sorted(book)
+            for entry in (
+                *(entry for one in book[day].granules for entry in one.ledger),
+                *book[day].unread,
+            )
+        ]
 
     def open(self, stored: StoredGranule, *, columns: int | None = None) -> xr.Dataset:
         """A granule as a lazy Dataset of the present state, which later commits do not change.

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -30,7 +30,14 @@ from geostack_dagster.cube.swaths.book import (
     read_days,
 )
 from geostack_dagster.cube.swaths.group import GroupTemplate, template
-from geostack_dagster.errors import ConfigurationError, ConflictError
+from geostack_dagster.cube.unread import partial_mark
+from geostack_dagster.errors import (
+    ConfigurationError,
+    ConflictError,
+    GeostackError,
+    IntegrityError,
+    ServiceError,
+)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_NAME = 120
@@ -51,6 +58,11 @@ class GranuleRecord:
     """Gives its Dataset as long as its values are read."""
     ledger: Callable[[], Iterable[LedgerEntry]] | None = field(default=None, repr=False)
     """What became of its files; called once its values were read."""
+    missed: Callable[[GeostackError], Iterable[LedgerEntry]] | None = field(
+        default=None, repr=False
+    )
+    """What became of them where an error kept them from being read; None, or what it raises, ends
+    the write. The day does without the granule, and is partial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +81,8 @@ class SwathReport:
     raw_bytes: int = 0
     stored_bytes: int = 0
     attempts: int = 0
+    fingerprint: str | None = None
+    """What the partition is recorded to be made from, if it was written."""
 
 
 @dataclass(slots=True)
@@ -167,11 +181,19 @@ def carry_out(plan: Plan, transaction: Transaction, *, transactional: bool) -> S
         remove(transaction.keys, granule.path)
     total = Tally()
     written: list[StoredGranule] = []
+    missed: dict[str, tuple[date, list[LedgerEntry]]] = {}
     for record in plan.records:
-        stored, tally = _stored(plan.quantity, record, transaction.keys)
-        written.append(stored)
-        total += tally
-    after = _after(plan, written)
+        try:
+            stored, tally = _stored(plan.quantity, record, transaction.keys)
+        except (IntegrityError, ServiceError) as error:
+            missed[record.id] = (record.day, _missed(plan, record, error, transaction.keys))
+        else:
+            written.append(stored)
+            total += tally
+    if missed:
+        mark = partial_mark(plan.commit.fingerprint, sorted(missed))
+        plan = replace(plan, commit=replace(plan.commit, fingerprint=mark))
+    after = _after(plan, written, [*missed.values()])
     committed = transaction.commit(
         note_text("write", plan.commit), lambda newest: _settled(plan, before, after, newest)
     )
@@ -188,7 +210,19 @@ def carry_out(plan: Plan, transaction: Transaction, *, transactional: bool) -> S
         raw_bytes=total.raw_bytes,
         stored_bytes=total.stored_bytes,
         attempts=committed.attempts,
+        fingerprint=plan.commit.fingerprint,
     )
+
+
+def _missed(
+    plan: Plan, record: GranuleRecord, error: GeostackError, keys: Keys
+) -> list[LedgerEntry]:
+    """What to say of a granule that the day does without; what was stored of it goes."""
+    if record.missed is None:
+        raise error
+    entries = list(record.missed(error))
+    remove(keys, path_of(plan.quantity, record.id))
+    return entries
 
 
 def remove(keys: Keys, path: str) -> None:
@@ -208,12 +242,17 @@ def _unmarked(plan: Plan) -> dict[date, DayRecord]:
     }
 
 
-def _after(plan: Plan, written: Sequence[StoredGranule]) -> dict[date, DayRecord]:
+def _after(
+    plan: Plan,
+    written: Sequence[StoredGranule],
+    missed: Sequence[tuple[date, Sequence[LedgerEntry]]],
+) -> dict[date, DayRecord]:
     granules = sorted((*plan.kept, *written), key=lambda one: (one.acquired, one.id))
     return {
         day: DayRecord(
             made_from=plan.commit.fingerprint,
             granules=tuple(one for one in granules if one.day == day),
+            unread=tuple(entry for of, entries in missed if of == day for entry in entries),
         )
         for day in plan.before
     }

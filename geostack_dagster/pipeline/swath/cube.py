@@ -1,7 +1,8 @@
 """Stage 3 of a swath: read the granules' parts and commit them, in sensor geometry."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, time
 from time import perf_counter
 
 import xarray as xr
@@ -12,13 +13,19 @@ from geostack_dagster.cube.store import Commit
 from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.cube.swaths.store import SwathStore, open_swaths
 from geostack_dagster.cube.swaths.writing import GranuleRecord, SwathReport
+from geostack_dagster.cube.unread import whole
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import AssetError
+from geostack_dagster.pipeline import attempt
+from geostack_dagster.pipeline.account import absent, row_of
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.swath.misses import Misses
 from geostack_dagster.pipeline.swath.stack import read_recipe
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.providers.access import signer_for
+from geostack_dagster.stack.recipe import Skipped
 from geostack_dagster.stack.swath.granule import open_granule
 from geostack_dagster.stack.swath.recipe import SwathItem, SwathRecipe
 
@@ -31,23 +38,30 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """Make the partition's days hold the granules that the Recipe says; nothing if they do already.
 
     Raises:
-        AssetError: If a file is not what it claims to be; nothing was written.
+        AssetError, OverBudgetError: If files are not what they claim to be, and more than
+            `max_soft_errors` allows; nothing was written.
         CredentialError: If the archive refuses the credential.
         ServiceError: If the archive does not answer.
     """
     started = perf_counter()
     recipe = read_recipe(partition, workspace)
     store = swath_store(spec, partition, workspace)
-    reads = _Reads(recipe, signer_for(spec.provider, workspace.settings))
+    misses = Misses.of(spec, recipe)
+    reads = _Reads(recipe, signer_for(spec.provider, workspace.settings), misses)
     commit = Commit(
         pipeline=partition.pipeline, partition=str(partition), fingerprint=_made_from(recipe)
     )
-    report = store.write(partition.window, [reads.record(item) for item in recipe.items], commit)
+    with attempt.kept(partition, workspace, "cube", misses.rows):
+        records = [
+            *(reads.record(item) for item in recipe.items),
+            *(reads.unread(one, day) for one in recipe.unread if (day := one.day) is not None),
+        ]
+        report = store.write(partition.window, records, commit)
     stored = store.granules(partition.window)
     return StageReport(
-        outcome=_outcome(recipe, report),
-        fingerprint=commit.fingerprint,
-        note=_note(recipe, report),
+        outcome=_outcome(recipe, report, misses),
+        fingerprint=report.fingerprint or commit.fingerprint,
+        note=_note(recipe, report) + (f"; {misses.note}" if misses.found else ""),
         facts={
             "granules": len(stored),
             "coverage": sum(one.coverage for one in stored) / len(stored) if stored else None,
@@ -55,17 +69,21 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "bytes_stored": report.stored_bytes,
             "store": store.url,
             "commit": report.snapshot,
+            **misses.facts,
         },
-        tables={"read_otherwise": [{"item": item, "note": note} for item, note in reads.notes]},
+        tables={
+            "read_otherwise": [{"item": item, "note": note} for item, note in reads.notes],
+            "unreadable": [row_of(row) for row in misses.found],
+        },
         seconds=perf_counter() - started,
         bytes_read=reads.bytes_read,
     )
 
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
-    """Fingerprint of the days if they hold what the Recipe says; None if they do not."""
-    made_from = wanted(spec, partition, workspace)
-    return made_from if recorded(spec, partition, workspace) == made_from else None
+    """Fingerprint of the days if they hold what the Recipe says, or what of it was readable."""
+    found = recorded(spec, partition, workspace)
+    return found if whole(found) == wanted(spec, partition, workspace) else None
 
 
 def wanted(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str:
@@ -95,8 +113,8 @@ def granules(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> 
 class _Reads:
     """The granules of a Recipe as they are read, and what reading them took."""
 
-    def __init__(self, recipe: SwathRecipe, signer: Signer) -> None:
-        self._recipe, self._signer = recipe, signer
+    def __init__(self, recipe: SwathRecipe, signer: Signer, misses: Misses) -> None:
+        self._recipe, self._signer, self._misses = recipe, signer, misses
         self.bytes_read = 0
         self.notes: list[tuple[str, str]] = []
 
@@ -109,6 +127,25 @@ class _Reads:
             fingerprint=fingerprint([item.content, _CODE]),
             open=lambda: self._opened(item),
             ledger=lambda: self._ledger(item),
+            missed=lambda error: self._misses(item, error),
+        )
+
+    def unread(self, one: Skipped, day: date) -> GranuleRecord:
+        """A granule that could not even be opened when the Recipe was made."""
+
+        def closed() -> AbstractContextManager[xr.Dataset]:
+            status = one.code.removeprefix("http-")
+            raise AssetError(
+                one.reason, reason=one.code, status=int(status) if status.isdigit() else None
+            )
+
+        return GranuleRecord(
+            id=one.item,
+            day=day,
+            acquired=datetime.combine(day, time(), UTC),
+            fingerprint=one.item,
+            open=closed,
+            missed=lambda error: self._misses(one, error),
         )
 
     @contextmanager
@@ -123,20 +160,16 @@ class _Reads:
             LedgerEntry(item=item.id, asset=source.key, status=Status.READ)
             for source in item.sources.values()
         ]
-        return read + [
-            LedgerEntry(
-                item=item.id, asset=one.band or "", status=Status.MISSING, detail=one.reason
-            )
-            for one in self._recipe.skipped
-            if one.item == item.id
-        ]
+        return read + [absent(one) for one in self._recipe.skipped if one.item == item.id]
 
 
 def _made_from(recipe: SwathRecipe) -> str:
     return fingerprint([recipe.fingerprint, "swath", _CODE])
 
 
-def _outcome(recipe: SwathRecipe, report: SwathReport) -> Outcome:
+def _outcome(recipe: SwathRecipe, report: SwathReport, misses: Misses) -> Outcome:
+    if misses.found:
+        return Outcome.PARTIAL
     if not recipe.items:
         return Outcome.EMPTY
     return Outcome.WRITTEN if report.written else Outcome.UNCHANGED

@@ -12,8 +12,10 @@ from geostack_dagster.catalog.snapshot import read, read_header
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Opener, SwathChoice
 from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.swath.misses import Misses
 from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.providers.access import signer_for
 from geostack_dagster.stack.swath.ask import SwathAsk, located, make_swath_recipe
@@ -25,7 +27,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
     Raises:
         ConfigurationError: If the snapshot is missing, or no band lies in the wavelengths.
-        AssetError: If a file is not what it claims to be; nothing was written.
+        AssetError, OverBudgetError: If files are not what they claim to be, and more than
+            `max_soft_errors` allows; nothing was written.
         CredentialError: If the archive refuses the credential.
         ServiceError: If the archive does not answer.
     """
@@ -34,10 +37,13 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     url = workspace.layout.recipe(partition)
     known = _known(url)
     nbytes = 0
-    if known is not None and known.question == draft.question:
+    missed = Misses.of(spec, draft)
+    if known is not None and known.question == draft.question and not known.unread:
         recipe = replace(known, snapshot=draft.snapshot, choice=draft.choice, made_by=draft.made_by)
     else:
-        recipe, nbytes = located(draft, signer_for(spec.provider, workspace.settings))
+        signer = signer_for(spec.provider, workspace.settings)
+        with attempt.kept(partition, workspace, "stack", missed.rows):
+            recipe, nbytes = located(draft, signer, missed=missed)
     changed = recipe != known
     if changed:
         storage.write_bytes(url, recipe.dumps().encode())
@@ -132,6 +138,8 @@ def _known(url: str) -> SwathRecipe | None:
 
 
 def _outcome(recipe: SwathRecipe, *, changed: bool) -> Outcome:
+    if recipe.unread:
+        return Outcome.PARTIAL
     if not recipe.items:
         return Outcome.EMPTY
     return Outcome.WRITTEN if changed else Outcome.UNCHANGED

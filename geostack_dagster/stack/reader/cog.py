@@ -34,6 +34,7 @@ _HEADER_BYTES = 32 * KIB
 _MAX_HEADERS = 4096
 
 _KEPT_BYTES = 64 * MIB
+_AGAIN = {Reason.CORRUPT_HEADER, Reason.NOT_A_TIFF}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,8 +104,8 @@ class CogReader:
     async def using[T](self, href: Href, work: Callable[[Header], Awaitable[T]]) -> T:
         """What `work` makes of the header, and of the tiles it asks `fill` for.
 
-        A file that was replaced since its header was read, or a tile that does not decode, is read
-        once more from its header on: `work` may run twice.
+        A file that was replaced since its header was read, a header that makes no sense, or a tile
+        that does not decode, is read once more from its header on: `work` may run twice.
 
         Raises:
             AssetError: If the file is damaged, gone, or no raster.
@@ -112,7 +113,9 @@ class CogReader:
         """
         try:
             return await work(await self.header(href))
-        except (StaleError, DamagedTileError):
+        except AssetError as error:
+            if not isinstance(error, StaleError | DamagedTileError) and error.reason not in _AGAIN:
+                raise
             self.forget(href)
         try:
             return await work(await self.header(href))
@@ -122,6 +125,9 @@ class CogReader:
                 raise cause from None
             cause.attempts = 2
             raise cause.of(basename(href)) from error
+        except AssetError as error:
+            error.attempts = max(error.attempts, 2)
+            raise
 
     async def fill(self, href: Href, header: Header, wants: Sequence[Want]) -> None:
         """Fill all wants; each tile is fetched and decoded once, however many share it.

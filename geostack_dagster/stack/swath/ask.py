@@ -1,6 +1,6 @@
 """From Items to a swath Recipe: which granules, and, once they were opened, which part of each."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,9 +10,17 @@ from geostack_dagster.auth.signer import Signer
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import Window, solar_day
 from geostack_dagster.domain.fingerprint import fingerprint
+from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.item import Item, assets, item_id, moment, number, properties
 from geostack_dagster.domain.swath import SwathChoice, SwathLayout
-from geostack_dagster.errors import AssetError, ConfigurationError, IntegrityError, Reason
+from geostack_dagster.errors import (
+    AssetError,
+    ConfigurationError,
+    GeostackError,
+    IntegrityError,
+    Reason,
+    ServiceError,
+)
 from geostack_dagster.providers import Collection, Provider, provider_named
 from geostack_dagster.stack.ask import source_of
 from geostack_dagster.stack.recipe import Skipped
@@ -22,6 +30,8 @@ from geostack_dagster.stack.swath.opening import open_file
 from geostack_dagster.stack.swath.recipe import Part, SwathItem, SwathRecipe, SwathSource
 
 _AXES = 3
+
+type Missed = Callable[[SwathItem, GeostackError], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,34 +91,70 @@ def make_swath_recipe(provider: Provider, items: Iterable[Item], *, ask: SwathAs
     return replace(recipe, question=_question(recipe))
 
 
-def located(recipe: SwathRecipe, signer: Signer | None) -> tuple[SwathRecipe, int]:
+def located(
+    recipe: SwathRecipe, signer: Signer | None, *, missed: Missed | None = None
+) -> tuple[SwathRecipe, int]:
     """The Recipe with the part of each granule that covers the AOI, and the bytes it took to learn.
 
     Opens every granule's file and reads its longitudes, latitudes and wavelengths: that proves as
     well that the credential opens it. A granule whose footprint touches the AOI and whose pixels do
     not is left out.
 
+    Args:
+        recipe: As `make_swath_recipe` gives it.
+        signer: Opens its hrefs.
+        missed: Told of a granule that cannot be read, which is left out then; None, or what it
+            raises, ends it.
+
     Raises:
         ConfigurationError: If no band lies in the wavelengths asked for.
         AssetError: If a file is not what it claims to be.
         CredentialError, ServiceError: As every read.
     """
-    layout = layout_of(provider_named(recipe.provider), recipe.collection)
     place = Place.of(recipe.aoi, recipe.choice.margin_m)
     items, skipped, nbytes = [], list(recipe.skipped), 0
     for item in recipe.items:
-        file = opened(recipe, item, layout.file, signer)
         try:
-            part = _part(file, layout, place, recipe.choice)
-            nbytes += file.bytes_read
-        finally:
-            file.close()
+            part, cost = _located(recipe, item, place, signer)
+        except (IntegrityError, ServiceError) as error:
+            if missed is None:
+                raise
+            missed(item, error)
+            skipped.append(_unreadable(item, error))
+            continue
+        nbytes += cost
         if part is None:
             reason = "its footprint touches the AOI, and none of its pixels does"
-            skipped.append(Skipped(item=item.id, band=None, reason=reason))
+            skipped.append(
+                Skipped(
+                    item=item.id, band=None, reason=reason, code=Reason.NOT_WANTED, day=item.day
+                )
+            )
         else:
             items.append(replace(item, part=part))
     return replace(recipe, items=tuple(items), skipped=tuple(skipped)), nbytes
+
+
+def _located(
+    recipe: SwathRecipe, item: SwathItem, place: Place, signer: Signer | None
+) -> tuple[Part | None, int]:
+    layout = layout_of(provider_named(recipe.provider), recipe.collection)
+    file = opened(recipe, item, layout.file, signer)
+    try:
+        return _part(file, layout, place, recipe.choice), file.bytes_read
+    finally:
+        file.close()
+
+
+def _unreadable(item: SwathItem, error: GeostackError) -> Skipped:
+    return Skipped(
+        item=item.id,
+        band=None,
+        reason=redact(str(error)),
+        code=str(error.reason),
+        day=item.day,
+        tried=True,
+    )
 
 
 def opened(recipe: SwathRecipe, item: SwathItem, name: str, signer: Signer | None) -> SwathFile:

@@ -144,6 +144,11 @@ class SwathRecipe:
     """Version of the code and the spec that made it; decides no value."""
 
     @property
+    def unread(self) -> tuple[Skipped, ...]:
+        """Granules that should be here and could not be opened."""
+        return tuple(one for one in self.skipped if one.tried)
+
+    @property
     def days(self) -> tuple[date, ...]:
         """Solar days that have a granule, in order."""
         return tuple(sorted({item.day for item in self.items}))
