@@ -13,10 +13,10 @@ from geostack_dagster.domain.partition import ATTEMPT, Partition
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import Reason, http_reason
 from geostack_dagster.pipeline import attempt
+from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.plan import partition_dates
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
-from geostack_dagster.pipeline.stages import module_of
 from geostack_dagster.pipeline.workspace import Workspace
 
 _MOVED = {*map(http_reason, attempt.GONE), Reason.REPLACED}
@@ -91,7 +91,7 @@ def make_again(
         GeostackError: As the stages do; what is not readable yet stays as it was.
     """
     for stage in spec.stages[spec.stages.index(rerun.stage) :]:
-        yield stage, module_of(spec, stage).run(spec, rerun.partition, workspace)
+        yield stage, run_stage(spec, stage, rerun.partition, workspace)
 
 
 def _partial(spec: PipelineSpec, workspace: Workspace, aoi: str) -> dict[str, list[LedgerRow]]:

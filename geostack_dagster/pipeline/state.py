@@ -16,7 +16,6 @@ from geostack_dagster.domain.partition import ATTEMPT, Partition
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.inference.plumes import State as Certainty
 from geostack_dagster.pipeline import attempt
-from geostack_dagster.pipeline.account import SOFT
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.swath.cube import swath_store
@@ -92,7 +91,7 @@ class _Lens:
             self._failure(area, row)
             for area in self._areas
             for row in [*self._ledger(area), *self._attempts(area)]
-            if row.entry.status in SOFT
+            if attempt.is_soft(row.entry)
         ]
 
     def plumes(self) -> Iterator[PlumeMark]:

@@ -11,7 +11,7 @@ from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import ConfigurationError
-from geostack_dagster.pipeline.account import is_soft
+from geostack_dagster.pipeline.attempt import is_soft
 from geostack_dagster.pipeline.checks.evidence import Evidence, evidence_of, group_of
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.spec import PipelineSpec
