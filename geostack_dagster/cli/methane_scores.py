@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pyproj import Geod
 
 from geostack_dagster.cli.catalog import spec_of
@@ -24,6 +25,8 @@ from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.sandbox.plumes import SOURCES, Source
 from geostack_dagster.sandbox.world import World
 
+type Map = NDArray[np.float64]
+
 _NEAR_KM = 5.0
 """A plume that peaks so near to the source is the source's."""
 _STRONG_T_H = 5.0
@@ -32,6 +35,8 @@ _CORE_PPM_M = 100.0
 """True enhancement from which a pixel belongs to the plume that is weighed."""
 _LEAST_SEEN = 0.8
 """Part of the plume that must be observed for its mass to be compared."""
+_OF_PEAK = 0.05
+"""Part of the true peak from which a pixel counts for the slope of retrieved against true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,8 @@ class _Case:
     seen: float
     """Observed part of the true plume, or of the scene where there is none."""
     mass_ratio: float | None
+    slope: float | None
+    """Of the retrieved column against the true one, pixel by pixel."""
     plumes: list[dict[str, Any]]
     """Those that are the source's."""
     others: int
@@ -65,7 +72,13 @@ def methane_scores(
         if methane is None or methane.method is MethaneMethod.RELATIVE:
             continue
         cases = list(_cases(pipeline, dates, aois))
-        scores |= {f"{pipeline}/{name}": score for name, score in _scores(cases).items()}
+        found = _scores(cases)
+        if methane.method is MethaneMethod.MBMP:
+            slopes = [one.slope for one in cases if one.slope is not None]
+            found["mbmp_slope"] = _within(
+                float(np.median(slopes)) if slopes else np.inf, len(slopes)
+            )
+        scores |= {f"{pipeline}/{name}": score for name, score in found.items()}
     return scores
 
 
@@ -101,7 +114,8 @@ def _cases(pipeline: str, dates: Sequence[str], aois: Sequence[str]) -> Iterator
         for day in filled.intersection(map(date.fromisoformat, dates)):
             maps = store.open(GROUP).sel(time=np.datetime64(day))
             found = maps["enhancement"].to_numpy().astype(np.float64)
-            seen, ratio = _mass(found, grid, day, world)
+            truth = world.methane(grid, datetime.combine(day, time(12), tzinfo=UTC))
+            seen, ratio = _mass(found, truth, grid)
             mine, others = _plumes(workspace, pipeline, source, day)
             yield _Case(
                 source=source,
@@ -109,16 +123,14 @@ def _cases(pipeline: str, dates: Sequence[str], aois: Sequence[str]) -> Iterator
                 rate_t_h=source.rate_t_h(day),
                 seen=seen,
                 mass_ratio=ratio,
+                slope=_slope(found, truth),
                 plumes=mine,
                 others=others,
             )
 
 
-def _mass(
-    found: "np.ndarray[Any, np.dtype[np.float64]]", grid: Grid, day: date, world: World
-) -> tuple[float, float | None]:
+def _mass(found: Map, truth: Map, grid: Grid) -> tuple[float, float | None]:
     """Observed part of the true plume, and retrieved over true mass where it is observed."""
-    truth = world.methane(grid, datetime.combine(day, time(12), tzinfo=UTC))
     core, observed = truth > _CORE_PPM_M, np.isfinite(found)
     if not core.any():
         return float(observed.mean()), None
@@ -129,6 +141,15 @@ def _mass(
     kilograms = KG_M2_PER_PPM_M * grid.resolution**2
     mass = (found[both] - background).sum() * kilograms
     return float(both.sum() / core.sum()), float(mass / (truth[both].sum() * kilograms))
+
+
+def _slope(found: Map, truth: Map) -> float | None:
+    """Of least squares over the observed pixels of a plume; None where there is none."""
+    both = np.isfinite(found) & (truth > _OF_PEAK * truth.max())
+    if not both.any():
+        return None
+    x, y = truth[both] - truth[both].mean(), found[both] - found[both].mean()
+    return float(x @ y / (x @ x))
 
 
 def _plumes(

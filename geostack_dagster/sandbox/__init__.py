@@ -6,6 +6,6 @@
 Production code never knows: it sees a proxy and a certificate bundle in its environment.
 """
 
-from geostack_dagster.sandbox.sandbox import AOIS, Sandbox, run, up
+from geostack_dagster.sandbox.sandbox import AOIS, DESERT, Sandbox, run, up
 
-__all__ = ["AOIS", "Sandbox", "run", "up"]
+__all__ = ["AOIS", "DESERT", "Sandbox", "run", "up"]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geostack_dagster.sandbox import noise
+from geostack_dagster.sandbox.desert import is_desert
 from geostack_dagster.sandbox.sampling import Lattice, Sites, node_degrees, node_spacing
 from geostack_dagster.sandbox.spectra import COVERS
 
@@ -27,6 +28,9 @@ _EDGE = np.float32(0.15)
 """Score difference within which covers mix: two or three 10 m pixels."""
 _GAPS = np.float32(0.6)
 """Twice the mean share of soil between plants."""
+_BARE = ("bare soil", "built-up")
+"""Covers of the desert: soil, and gravel plains that look like buildings."""
+_RULED_OUT = np.float32(-1e3)
 _SOIL = next(index for index, cover in enumerate(COVERS) if cover.name == "bare soil")
 _TEXTURE_CELL_M = 10.0
 _TEXTURE = np.float32(0.06)
@@ -111,5 +115,7 @@ def _scores(crs: str, lattice: Lattice) -> list[NDArray[np.float32]]:
         score = np.full(lon.shape, -sum(q * q for q in prototype) / 2, np.float32)
         for q, feature in zip(prototype, features, strict=True):
             score += np.float32(q) * feature
+        if cover.name not in _BARE:
+            score[is_desert(lon, lat)] = _RULED_OUT
         scores.append(score)
     return scores

@@ -54,7 +54,11 @@ _AIR: Mapping[str, tuple[float, float]] = {
 _FIRST_S2A = date(2024, 6, 3)
 _REVISIT_DAYS = 5
 # When Sentinel-2 passes over a source [UTC].
-_PASSES = {"emmental": time(10, 37, 39), "rio_cuarto": time(14, 11, 52)}
+_PASSES = {
+    "emmental": time(10, 37, 39),
+    "rio_cuarto": time(14, 11, 52),
+    "korpezhe": time(7, 17, 3),
+}
 
 
 @dataclass(frozen=True, slots=True)

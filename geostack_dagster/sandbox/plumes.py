@@ -129,9 +129,27 @@ SOURCES = (
             _july(13): 15.0,
         },
     ),
+    Source(
+        name="korpezhe",
+        crs="EPSG:32640",
+        x=255_000.0,
+        y=4_265_400.0,
+        prevailing_deg=320.0,
+        rates_t_h={
+            _june(3): 0.0,
+            _june(8): 0.0,
+            _june(13): 16.0,
+            _june(18): 0.0,
+            _june(23): 0.0,
+            _june(28): 0.0,
+            _july(3): 24.0,
+            _july(8): 0.0,
+            _july(13): 8.0,
+        },
+    ),
 )
 """One in each demonstration area, near its windward edge: upwind of ground that is neither water
-nor snow, nor a crop whose colour changes within days."""
+nor snow, nor a crop whose colour changes within days. The last one lies in the desert."""
 FIELD_SOURCES = tuple(Source(**one) for field in fields.FIELDS for one in field.sources())
 """Those of the fields that only EMIT sees, on the days that it does."""
 

@@ -18,6 +18,8 @@ from geostack_dagster.sandbox.control import Control
 
 AOIS = Path(__file__).parent / "aois"
 """Folder of the AOIs that the synthetic scenes cover."""
+DESERT = AOIS / "desert" / "korpezhe.geojson"
+"""One more, which Sentinel-2 alone covers."""
 _TOKEN_LIFETIME_S = 45 * 60
 _TILE_CACHE_BYTES = 384 << 20
 _STOP_S = 5

@@ -1,6 +1,8 @@
 """The catalogue the world offers of Sentinel-2: two tiles, nine overpasses, four archives.
 
-And their troubles; those of EMIT and EnMAP are in `spectrometer_offers.py`.
+And a third tile in the desert, which only the Copernicus Data Space offers, as Level-1C: ground
+where Sentinel-2 sees methane. And their troubles; those of EMIT and EnMAP are in
+`spectrometer_offers.py`.
 
 =============  ============================================================================
 2024-06-08     20HNJ: swath edge through the AOI, nodata west of it
@@ -46,6 +48,15 @@ RIO_CUARTO = Tile(
     datatake=timedelta(hours=13, minutes=57, seconds=1),
     datastrip_delay=timedelta(minutes=9, seconds=35),
     sensing_delay=timedelta(minutes=14, seconds=51, milliseconds=463),
+)
+KORPEZHE = Tile(
+    name="40SBH",
+    epsg=32640,
+    origin=(199980.0, 4300020.0),
+    relative_orbit=106,
+    datatake=timedelta(hours=7, minutes=6, seconds=21),
+    datastrip_delay=timedelta(minutes=2, seconds=5),
+    sensing_delay=timedelta(minutes=10, seconds=42, milliseconds=110),
 )
 _FIRST = date(2024, 6, 3)
 _REVISIT = timedelta(days=5)
@@ -145,7 +156,7 @@ class SceneOffer:
 
 def sentinel2_offers() -> Iterator[SceneOffer]:
     """Every Item of the synthetic catalogue, oldest first."""
-    for tile in (EMMENTAL, RIO_CUARTO):
+    for tile in (EMMENTAL, RIO_CUARTO, KORPEZHE):
         for number in range(_OVERPASSES):
             day = _FIRST + number * _REVISIT
             acquisition = Acquisition(
@@ -155,6 +166,8 @@ def sentinel2_offers() -> Iterator[SceneOffer]:
                 cut=_SWATH if (tile, day) == (RIO_CUARTO, _CUT) else (),
             )
             for product in _PRODUCTS:
+                if tile == KORPEZHE and (product.archive, product.level) != ("cdse", "L1C"):
+                    continue
                 for processing in _processings(product, acquisition):
                     yield SceneOffer(
                         product=product, acquisition=acquisition, processing=processing

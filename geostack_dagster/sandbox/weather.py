@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geostack_dagster.sandbox import noise
+from geostack_dagster.sandbox.desert import is_desert
 from geostack_dagster.sandbox.sampling import Sites, node_degrees, node_spacing
 
 _LEVEL = 14
@@ -72,7 +73,9 @@ def sky(sites: Sites, day: date) -> Sky | None:
 def _opacity(sites: Sites, day: date, edge: np.float32) -> NDArray[np.float32]:
     lattice = sites.lattice(node_spacing(sites.crs))
     lon, lat = node_degrees(sites.crs, lattice)
-    field = lattice.interpolated(noise.fractal(lon, lat, _LEVEL, noise.seed_of("cloud", day)))
+    nodes = noise.fractal(lon, lat, _LEVEL, noise.seed_of("cloud", day))
+    nodes[is_desert(lon, lat)] = 0
+    field = lattice.interpolated(nodes)
     field -= edge
     field /= _RAMP
     return np.clip(field, np.float32(0), np.float32(1)).astype(np.float32, copy=False)

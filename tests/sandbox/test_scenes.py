@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from geostack_dagster.domain import radiometry
+from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.identity import resolve, sentinel2
 from geostack_dagster.providers import provider_named
+from geostack_dagster.sandbox import DESERT
 from geostack_dagster.sandbox.cog import Window
 from geostack_dagster.sandbox.pixels import UnrenderableError, layer_of
-from geostack_dagster.sandbox.scenes import sentinel2_offers
+from geostack_dagster.sandbox.scenes import KORPEZHE, sentinel2_offers
 from geostack_dagster.sandbox.world import World
 
 WORLD = World()
@@ -36,7 +38,9 @@ PRODUCTS = (
 
 @pytest.fixture(scope="module")
 def catalogue() -> list[tuple]:
-    return [(offer, offer.item(WORLD)) for offer in sentinel2_offers()]
+    """Of the two tiles that all archives offer."""
+    offers = [one for one in sentinel2_offers() if one.acquisition.tile != KORPEZHE]
+    return [(offer, offer.item(WORLD)) for offer in offers]
 
 
 def one(catalogue, archive: str, day: str, tile: str = "32TMT") -> list[dict]:
@@ -202,3 +206,14 @@ def test_what_cannot_be_rendered_is_named(catalogue, change, reason):
     spoiled = item | {"assets": {"B04": item["assets"]["B04"] | change}}
     with pytest.raises(UnrenderableError, match=reason):
         layer_of(spoiled, "B04", WORLD)
+
+
+def test_the_desert_is_offered_as_level_1c_by_cdse_alone_and_is_never_cloudy():
+    offers = [one for one in sentinel2_offers() if one.acquisition.tile == KORPEZHE]
+    assert {(one.archive, one.product.level) for one in offers} == {("cdse", "L1C")}
+    assert len(offers) == 9
+    aoi = AOI.from_file(DESERT)
+    grid = Grid.covering(aoi, crs="EPSG:32640", resolution=60)
+    for offer in offers:
+        codes = WORLD.scl(grid, offer.acquisition.sensed)
+        assert set(np.unique(codes)) <= {5, 7}  # bare or mixed, and no cloud

@@ -14,7 +14,7 @@ from geostack_dagster.publish.colours import STYLES, Style, round_step
 from geostack_dagster.publish.map_page import Caption
 from geostack_dagster.publish.vectors import Feature
 
-_SIGMAS, _PEAK_SHARE, _LEAST_PPM_M = 8.0, 0.25, 500.0
+_SIGMAS, _PEAK_SHARE, _LEAST_PPM_M = 5.0, 0.25, 500.0
 """The last colour: above the noise, and below the peak, which is a pixel or two at the source."""
 _BELOW_ZERO = 1 / 3
 _SPREAD = 1.4826  # of a normal distribution, per median absolute deviation
