@@ -39,6 +39,8 @@ class Surroundings:
             "DAGSTER_HOME": str(self.dagster.resolve()),
             "GEOSTACK_STORAGE": str(self.storage.resolve()),
             "GEOSTACK_AOIS": str(self.aois.resolve()),
+            # The first tick of a sensor imports what the code location does without.
+            "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300",
         }
 
     def prepare(self, *, aois: Path | None) -> None:

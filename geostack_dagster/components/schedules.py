@@ -7,17 +7,26 @@ import dagster as dg
 from geostack_dagster.components.partitions import AOIS, partitions_of, range_tags
 from geostack_dagster.pipeline.spec import PipelineSpec
 
+_BY = "dagster/schedule_name"
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
 
 def snapshot_schedule(spec: PipelineSpec, *, cron: str, window_days: int) -> dg.ScheduleDefinition:
     """Materialize the whole chain for the dates of the last `window_days` days over every AOI.
 
     What did not change is recognised by its fingerprint and costs a catalogue search.
     """
+    name = f"{spec.name}_daily"
     target = dg.AssetSelection.groups(spec.name)
     windows = partitions_of(spec).time_window_partitions_def
 
     @dg.schedule(
-        name=f"{spec.name}_daily",
+        name=name,
         cron_schedule=cron,
         target=target,
         description=(
@@ -37,6 +46,9 @@ def snapshot_schedule(spec: PipelineSpec, *, cron: str, window_days: int) -> dg.
         aois = context.instance.get_dynamic_partitions(AOIS.name or "")
         if not aois:
             return dg.SkipReason("no AOI is registered: drop a GeoJSON file in the AOI folder")
+        looking = dg.RunsFilter(tags={_BY: name}, statuses=_UNDER_WAY)
+        if context.instance.get_runs(looking, limit=1):
+            return dg.SkipReason("the last look is still under way, and the next one sees more")
         if not dates:
             return dg.SkipReason(f"no date of {spec.name} ended in the last {window_days} days")
         return dg.RunRequest(run_key=now.isoformat(), tags=range_tags(dates, aois))

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -81,3 +82,22 @@ def test_the_daily_schedule_asks_for_the_newest_dates_over_every_aoi(instance):
     (request,) = schedule.evaluate_tick(context).run_requests
     assert request.tags["dagster/asset_partition_range_start"] == "a|2024-07-07"
     assert request.tags["dagster/asset_partition_range_end"] == "b|2024-07-09"
+
+
+def test_the_daily_schedule_waits_for_its_last_look(instance):
+    schedule = defs().resolve_schedule_def("earth_search_s2_daily")
+    instance.add_dynamic_partitions(AOIS.name, ["a"])
+    now = datetime(2024, 7, 10, 6, tzinfo=UTC)
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
+
+    def last_look(by: str, status: dg.DagsterRunStatus) -> None:
+        tags = {"dagster/schedule_name": by}
+        instance.add_run(
+            dg.DagsterRun(job_name="look", run_id=str(uuid4()), tags=tags, status=status)
+        )
+
+    last_look(schedule.name, dg.DagsterRunStatus.SUCCESS)
+    last_look("enmap_daily", dg.DagsterRunStatus.STARTED)
+    assert len(schedule.evaluate_tick(context).run_requests) == 1
+    last_look(schedule.name, dg.DagsterRunStatus.QUEUED)
+    assert "still under way" in schedule.evaluate_tick(context).skip_message

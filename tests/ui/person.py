@@ -79,6 +79,11 @@ class Person:
         self.page.locator("label").filter(has=switch).click()
         expect(switch).to_be_checked()
 
+    def reads_the_last_tick(self) -> None:
+        """Open what the newest tick of the sensor says."""
+        tick = self.page.get_by_role("row").filter(has_text="View logs").first
+        tick.get_by_text("requested").last.click()
+
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.complaints.append(message.text)
