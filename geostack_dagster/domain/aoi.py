@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from geostack_dagster.domain.antimeridian import cut
 from geostack_dagster.errors import ConfigurationError
 
 # Dagster forbids `| [ ] ,` in partition keys; the name is a folder and part of URLs as well.
@@ -29,6 +30,8 @@ class AOI:
 
     name: str
     geometry: Mapping[str, Any]
+    crs: str | None = None
+    """CRS of its grids if it asks for one; None leaves the choice to `grid.choose_crs`."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -78,7 +81,9 @@ class AOI:
     def from_file(cls, path: Path) -> Self:
         """AOI of a GeoJSON file, named after the file.
 
-        Takes a geometry, a Feature or a FeatureCollection with one Feature.
+        Takes a geometry, a Feature or a FeatureCollection with one Feature. The property `crs` of
+        the Feature (`"crs": "EPSG:3035"`) asks for a CRS. An area drawn across the antimeridian is
+        cut there.
 
         Raises:
             ConfigurationError: If the file is not such GeoJSON; the message names the file.
@@ -87,7 +92,8 @@ class AOI:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path.name} is not readable GeoJSON: {error}") from error
-        return cls(path.stem, _only_geometry(document, path.name))
+        geometry, crs = _only_geometry(document, path.name)
+        return cls(path.stem, _cut(path.stem, geometry), crs)
 
     @property
     def bbox(self) -> BBox:
@@ -129,11 +135,14 @@ class AOI:
 
     def unwrapped(self) -> list[tuple[float, float]]:
         """All vertices, with negative longitudes turned by 360 if it crosses the antimeridian."""
+        return [position for ring in self.unwrapped_rings() for position in ring]
+
+    def unwrapped_rings(self) -> list[list[tuple[float, float]]]:
+        """All rings, with negative longitudes turned by 360 if it crosses the antimeridian."""
         turn = 2 * _HALF_TURN if self.crosses_antimeridian else 0.0
         return [
-            (lon + turn if lon < 0 else lon, lat)
+            [(lon + turn if lon < 0 else lon, lat) for lon, lat in ring]
             for ring in _rings(self.geometry)
-            for lon, lat in ring
         ]
 
 
@@ -165,7 +174,16 @@ def _box(west: float, south: float, east: float, north: float) -> list[list[list
     return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
 
 
-def _only_geometry(document: Any, name: str) -> Mapping[str, Any]:
+def _cut(name: str, geometry: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return cut(name, geometry)
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError, IndexError, KeyError):
+        return geometry  # no rings of positions: the AOI itself says so best
+
+
+def _only_geometry(document: Any, name: str) -> tuple[Mapping[str, Any], str | None]:
     if isinstance(document, dict) and document.get("type") == "FeatureCollection":
         features = document.get("features")
         count = len(features) if isinstance(features, list) else 0
@@ -174,10 +192,14 @@ def _only_geometry(document: Any, name: str) -> Mapping[str, Any]:
         document = features[0]
     if not isinstance(document, dict):
         raise ConfigurationError(f"{name} holds no GeoJSON object")
-    geometry = document.get("geometry") if document.get("type") == "Feature" else document
+    is_feature = document.get("type") == "Feature"
+    geometry = document.get("geometry") if is_feature else document
+    crs = (document.get("properties") or {}).get("crs") if is_feature else None
+    if crs is not None and not isinstance(crs, str):
+        raise ConfigurationError(f"{name}: property crs is {crs!r}; write it like EPSG:3035")
     if not isinstance(geometry, dict) or "coordinates" not in geometry:
         raise ConfigurationError(f"{name} has no geometry; give a Polygon or a MultiPolygon")
-    return geometry
+    return geometry, crs
 
 
 type _Ring = list[tuple[float, float]]

@@ -8,6 +8,7 @@ resolution align, and a 10 m or 20 m UTM grid coincides with Sentinel-2's and HL
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from geostack_dagster.domain.aoi import AOI
@@ -20,7 +21,24 @@ if TYPE_CHECKING:
 _UTM_ZONE_DEGREES = 6.0
 _MAX_UTM_SPAN_DEGREES = 2 * _UTM_ZONE_DEGREES
 _UTM_NORTH_LIMIT, _UTM_SOUTH_LIMIT = 84.0, -80.0
+_ARCTIC, _ANTARCTIC = "EPSG:3413", "EPSG:3031"
+_POLAR_FROM = 60.0
+# south, north, west, east [degrees] and zone: as MGRS, and so Sentinel-2's tiles, have it.
+_UTM_EXCEPTIONS = (
+    (56.0, 64.0, 3.0, 12.0, 32),
+    (72.0, 84.0, 0.0, 9.0, 31),
+    (72.0, 84.0, 9.0, 21.0, 33),
+    (72.0, 84.0, 21.0, 33.0, 35),
+    (72.0, 84.0, 33.0, 42.0, 37),
+)
+# west, south, east, north [degrees], CRS and region: what people use there.
+_EQUAL_AREA = (
+    ((-12.0, 34.0, 45.0, 72.0), "EPSG:3035", "Europe"),
+    ((-128.0, 23.0, -65.0, 50.0), "EPSG:5070", "the United States"),
+    ((110.0, -45.0, 155.0, -9.0), "EPSG:3577", "Australia"),
+)
 _EDGE_POINTS = 21  # vertices added along each edge before projecting: straight edges bend
+_EDGE_STEP_DEGREES = 0.25
 _MAX_PIXELS = 20_000 * 20_000
 _METRES_PER_DEGREE = 111_320.0
 
@@ -127,25 +145,63 @@ class Grid:
 
 
 def choose_crs(aoi: AOI) -> str:
-    """CRS for an AOI: the UTM zone of its centre, or polar stereographic beyond UTM's limits.
+    """CRS for an AOI: the one it asks for, else that of the archives' own pixels there.
+
+    The UTM zone of its centre, with the exceptions for Norway and Svalbard: Sentinel-2 and HLS
+    deliver their tiles in those zones. Polar stereographic (EPSG:3413, EPSG:3031) for what reaches
+    beyond 84 degrees north or 80 south, where UTM ends.
 
     Raises:
-        ConfigurationError: If the AOI is too wide for one UTM zone; name a CRS instead.
+        ConfigurationError: If the AOI is too wide for one UTM zone, or does not lie where the CRS
+            that it asks for is of use.
     """
-    longitude, latitude = aoi.centre
-    if latitude > _UTM_NORTH_LIMIT:
-        return "EPSG:3413"
-    if latitude < _UTM_SOUTH_LIMIT:
-        return "EPSG:3031"
-    west, _, east, _ = aoi.bbox
+    if aoi.crs is not None:
+        require_crs(aoi, aoi.crs)
+        return aoi.crs
+    west, south, east, north = aoi.bbox
+    if north > _UTM_NORTH_LIMIT:
+        return _ARCTIC
+    if south < _UTM_SOUTH_LIMIT:
+        return _ANTARCTIC
     span = east - west if west < east else east - west + 360
     if span > _MAX_UTM_SPAN_DEGREES:
         raise ConfigurationError(
-            f"AOI {aoi.name!r} is {span:.1f} degrees wide, too wide for one UTM zone; set "
-            "`grid.crs` to a national or equal-area CRS (EPSG:6933 world-wide), or split the AOI"
+            f"AOI {aoi.name!r} is {span:.1f} degrees wide, too wide for one UTM zone; choose a CRS "
+            f"({_advice(aoi)}) as property `crs` of its GeoJSON Feature or with `geostack aoi add "
+            "--crs`, for one pipeline as `grid.crs`, or split the AOI"
         )
+    longitude, latitude = aoi.centre
+    return f"EPSG:{(32600 if latitude >= 0 else 32700) + utm_zone(longitude, latitude)}"
+
+
+def utm_zone(longitude: float, latitude: float) -> int:
+    """UTM zone of a place [degrees]: 6 degrees wide, but for 32V and Svalbard's 31X to 37X."""
     zone = min(int((longitude + 180) // _UTM_ZONE_DEGREES) + 1, 60)
-    return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+    for south, north, west, east, exception in _UTM_EXCEPTIONS:
+        if south <= latitude < north and west <= longitude < east:
+            return exception
+    return zone
+
+
+def require_crs(aoi: AOI, crs: str) -> None:
+    """Refuse a CRS that is unknown, or of no use where the AOI lies.
+
+    Raises:
+        ConfigurationError: If it is; the message names the AOI and the CRS.
+    """
+    _projected_bounds(aoi, crs)
+
+
+def _advice(aoi: AOI) -> str:
+    """Equal-area and polar CRSs that hold the AOI, the most special first."""
+    _, south, _, north = aoi.bbox
+    if south >= _POLAR_FROM or north <= -_POLAR_FROM:
+        return f"{_ARCTIC if south > 0 else _ANTARCTIC} there"
+    longitude, latitude = aoi.centre
+    for (west, low, east, high), crs, name in _EQUAL_AREA:
+        if west <= longitude <= east and low <= latitude <= high:
+            return f"{crs} for {name}, EPSG:6933 world-wide"
+    return "EPSG:6933, equal-area, world-wide"
 
 
 def _projected_bounds(aoi: AOI, crs: str) -> tuple[float, float, float, float]:
@@ -161,7 +217,8 @@ def _projected_bounds(aoi: AOI, crs: str) -> tuple[float, float, float, float]:
             f"AOI {aoi.name!r} (bbox {aoi.bbox}) lies outside the area of {crs}; choose another "
             "`grid.crs`"
         )
-    longitudes, latitudes = zip(*_densified(aoi.unwrapped()), strict=True)
+    vertices = [position for ring in aoi.unwrapped_rings() for position in _densified(ring)]
+    longitudes, latitudes = zip(*vertices, strict=True)
     if target.is_geographic:
         xs, ys = longitudes, latitudes
     else:
@@ -190,11 +247,10 @@ def _is_near(aoi: AOI, crs: "CRS") -> bool:
     return apart <= _UTM_ZONE_DEGREES
 
 
-def _densified(vertices: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _densified(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The ring with vertices along its edges: a parallel is an arc in a polar CRS."""
     points = []
-    for (x0, y0), (x1, y1) in zip(vertices, vertices[1:] + vertices[:1], strict=True):
-        steps = range(_EDGE_POINTS)
-        points += [
-            (x0 + (x1 - x0) * k / _EDGE_POINTS, y0 + (y1 - y0) * k / _EDGE_POINTS) for k in steps
-        ]
-    return points
+    for (x0, y0), (x1, y1) in pairwise(ring):
+        steps = max(_EDGE_POINTS, math.ceil(max(abs(x1 - x0), abs(y1 - y0)) / _EDGE_STEP_DEGREES))
+        points += [(x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(steps)]
+    return [*points, ring[-1]]

@@ -1,6 +1,7 @@
 """Where a project keeps its state, and the AOIs it knows."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid, choose_crs
 from geostack_dagster.domain.partition import Layout
 from geostack_dagster.engine import Engine
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, ConflictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +48,18 @@ class Workspace:
         """Register an AOI, or confirm that it is registered as it is.
 
         Raises:
-            ConfigurationError: If an AOI of that name is registered with another geometry.
+            ConfigurationError: If no CRS fits it, or an AOI of that name is registered with another
+                geometry or CRS.
         """
-        url = self.layout.pin(aoi.name)
-        if storage.exists(url):
-            known = self.pinned(aoi.name)
-            if fingerprint(known.aoi.geometry) != fingerprint(aoi.geometry):
-                raise ConfigurationError(
-                    f"AOI {aoi.name!r} is registered with another geometry; its cubes are on that "
-                    "grid. Give the new area a new name (a new file name)"
-                )
-            return known
-        pin = Pin(aoi, crs or choose_crs(aoi))
-        document = {"name": aoi.name, "geometry": aoi.geometry, "crs": pin.crs}
-        storage.write_bytes(url, json.dumps(document, indent=1).encode())
-        return pin
+        asked, url = AOI(aoi.name, aoi.geometry, crs or aoi.crs), self.layout.pin(aoi.name)
+        if not storage.exists(url):
+            pin = Pin(asked, choose_crs(asked))
+            document = {"name": aoi.name, "geometry": aoi.geometry, "crs": pin.crs}
+            with suppress(ConflictError):  # another caller was first
+                storage.swap_bytes(url, json.dumps(document, indent=1).encode(), expected=None)
+        known = self.pinned(aoi.name)
+        _require_same(known, asked)
+        return known
 
     def pins(self) -> list[str]:
         """Names of all registered AOIs, in order."""
@@ -83,6 +81,22 @@ class Workspace:
                 "the aoi_sensor see it, or run `geostack aoi add FILE`"
             ) from None
         return Pin(AOI(document["name"], document["geometry"]), document["crs"])
+
+
+def _require_same(known: Pin, asked: AOI) -> None:
+    """Refuse to register an AOI otherwise than it is: its cubes are on that grid.
+
+    Raises:
+        ConfigurationError: If geometry or CRS differ.
+    """
+    differs = "geometry" if fingerprint(known.aoi.geometry) != fingerprint(asked.geometry) else ""
+    if not differs and asked.crs not in (None, known.crs):
+        differs = f"CRS, {known.crs}"
+    if differs:
+        raise ConfigurationError(
+            f"AOI {asked.name!r} is registered with another {differs}; its cubes are on that grid. "
+            "Give the new area a new name (a new file name)"
+        )
 
 
 def aoi_files(folder: str) -> list[Path]:

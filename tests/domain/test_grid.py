@@ -96,15 +96,85 @@ def test_json_round_trip(aoi, resolution):
         ((-180.0, 10.0, -179.0, 11.0), "EPSG:32601"),
         ((10.0, 85.0, 11.0, 86.0), "EPSG:3413"),
         ((10.0, -86.0, 11.0, -85.0), "EPSG:3031"),
+        ((10.0, 83.0, 11.0, 84.5), "EPSG:3413"),
+        ((5.0, 60.0, 5.5, 60.5), "EPSG:32632"),
+        ((5.0, 64.5, 5.5, 65.0), "EPSG:32631"),
+        ((15.0, 78.0, 16.0, 78.5), "EPSG:32633"),
+        ((7.0, 78.0, 8.0, 78.5), "EPSG:32631"),
+        ((22.0, 78.0, 23.0, 78.5), "EPSG:32635"),
     ],
 )
 def test_the_crs_of_a_place(bbox, crs):
     assert choose_crs(AOI.from_bbox("a", bbox)) == crs
 
 
-def test_too_wide_for_a_zone_asks_for_a_crs():
-    with pytest.raises(ConfigurationError, match=r"grid\.crs"):
-        choose_crs(AOI.from_bbox("europe", (-10, 35, 30, 60)))
+@pytest.mark.parametrize(
+    ("bbox", "advice"),
+    [
+        ((-10, 35, 30, 60), "EPSG:3035"),
+        ((-120, 30, -90, 45), "EPSG:5070"),
+        ((120, -35, 145, -20), "EPSG:3577"),
+        ((20, 65, 60, 80), "EPSG:3413"),
+        ((20, -79, 60, -70), "EPSG:3031"),
+        ((-60, -20, -40, 0), "EPSG:6933"),
+        ((170, -20, -170, 0), "EPSG:6933"),
+    ],
+)
+def test_too_wide_for_a_zone_asks_for_a_crs_that_holds_it(bbox, advice):
+    aoi = AOI.from_bbox("wide", bbox)
+    with pytest.raises(ConfigurationError, match=r"grid\.crs") as raised:
+        choose_crs(aoi)
+    assert advice in str(raised.value)
+
+    asked = AOI("wide", aoi.geometry, advice)
+    grid = Grid.covering(asked, crs=choose_crs(asked), resolution=1000)
+    assert grid.crs == advice
+
+
+@pytest.mark.parametrize(
+    ("crs", "words"), [("EPSG:0", "unknown CRS"), ("EPSG:32660", "lies outside")]
+)
+def test_a_crs_that_cannot_hold_the_area_is_refused_when_it_is_asked_for(crs, words):
+    with pytest.raises(ConfigurationError, match=words):
+        choose_crs(AOI("alps", AOI.from_bbox("alps", (9, 45, 9.1, 45.1)).geometry, crs))
+
+
+@given(
+    st.floats(-179, 179),
+    st.floats(-85, 85),
+    st.floats(-2, 2),
+    st.floats(-2, 2),
+    st.sampled_from([10.0, 20.0, 30.0, 60.0, 0.1, 1 / 3]),
+)
+def test_grids_of_neighbours_in_one_crs_share_their_pixels(lon, lat, east, north, resolution):
+    one = AOI.from_bbox("one", (lon, lat, lon + 0.01, lat + 0.01))
+    crs = choose_crs(one)
+    if resolution < 10:
+        crs, resolution = "EPSG:4326", resolution / 100
+    beside = (min(max(lon + east, -179.9), 179.9), min(max(lat + north, -89), 89))
+    two = AOI.from_bbox("two", (*beside, beside[0] + 0.01, beside[1] + 0.01))
+    first, second = (Grid.covering(aoi, crs=crs, resolution=resolution) for aoi in (one, two))
+
+    for apart in (first.left - second.left, first.top - second.top):
+        pixels = apart / resolution
+        assert pixels == pytest.approx(round(pixels), abs=1e-4)
+
+
+@given(st.floats(61, 88), st.floats(0.5, 8), st.floats(-180, 100), st.floats(1, 79))
+def test_a_polar_grid_covers_the_arcs_of_its_area(south, height, west, width):
+    import numpy as np
+    from pyproj import Transformer
+
+    north = min(south + height, 89.9)
+    aoi = AOI("polar", AOI.from_bbox("polar", (west, south, west + width, north)).geometry)
+    grid = Grid.covering(aoi, crs="EPSG:3413", resolution=1000)
+    along = np.linspace(west, west + width, 1001)
+    project = Transformer.from_crs("EPSG:4326", "EPSG:3413", always_xy=True)
+    xs, ys = project.transform(np.r_[along, along], np.r_[0 * along + south, 0 * along + north])
+    left, bottom, right, top = grid.bounds
+    slack = 20  # metres that an arc may bulge between two vertices
+    assert left - slack <= xs.min() <= xs.max() <= right + slack
+    assert bottom - slack <= ys.min() <= ys.max() <= top + slack
 
 
 def test_across_the_antimeridian_the_grid_is_narrow():
