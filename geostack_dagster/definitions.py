@@ -1,5 +1,6 @@
 """The code location: every pipeline below `defs/`, and the resources they share."""
 
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +8,10 @@ import dagster as dg
 from geostack_dagster.resources.access import access_resources
 from geostack_dagster.resources.dask import DaskResource
 from geostack_dagster.resources.storage import Storage
+
+# Partitioned checks and backfill policies are beta in Dagster, and used on purpose.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 @dg.definitions
