@@ -59,17 +59,16 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     plans = _plans(ask)
     shelf = _shelf(ask, plans)
     facts: dict[str, Any] = {}
-    pictures: dict[str, bytes] = {}
     if _is_current(ask, shelf, plans):
         written = WriteReport(written=False)
     else:
-        written, facts, pictures = _write(ask, plans, shelf)
+        written, facts = _write(ask, plans, shelf)
     return StageReport(
         outcome=cube.outcome_of(written, empty=not plans),
         fingerprint=shelf.fingerprint,
         note=cube.note_of(written, empty=not plans),
         facts={"days": len(plans), "commit": written.snapshot, **facts},
-        pictures=pictures,
+        pictures=shelf.pictures(GROUP, [plan.day for plan in plans]),
         seconds=perf_counter() - started,
         bytes_read=written.raw_bytes,
     )
@@ -136,16 +135,14 @@ def _plans(ask: Ask) -> list[DayPlan]:
     return plans(ask)
 
 
-def _write(
-    ask: Ask, plans: Sequence[DayPlan], shelf: Shelf
-) -> tuple[WriteReport, dict[str, Any], dict[str, bytes]]:
+def _write(ask: Ask, plans: Sequence[DayPlan], shelf: Shelf) -> tuple[WriteReport, dict[str, Any]]:
     grid, store = ask.grid, ask.store
     results = [plan.retrieve() for plan in plans]
     store.ensure(_schema(ask, grid))
     commit = cube.commit_of(ask.partition, shelf.fingerprint)
     shelf.clear(set(ask.partition.window.days) - {plan.day for plan in plans})
     if not plans:
-        return store.clear(GROUP, ask.partition.window, commit), {}, {}
+        return store.clear(GROUP, ask.partition.window, commit), {}
     records = [
         SlotRecord(
             day=plan.day,
@@ -157,11 +154,9 @@ def _write(
     ]
     data = _dataset(grid, plans, results)
     written = store.write(GROUP, ask.partition.window, data, records, commit)
-    pictures = {
-        f"enhancement {plan.day}": _publish(ask, shelf, plan, result).quicklook
-        for plan, result in zip(plans, results, strict=True)
-    }
-    return written, _facts(results), pictures
+    for plan, result in zip(plans, results, strict=True):
+        _publish(ask, shelf, plan, result)
+    return written, _facts(results)
 
 
 def _schema(ask: Ask, grid: Grid) -> CubeSchema:

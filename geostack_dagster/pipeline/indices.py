@@ -64,7 +64,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
             "commit": written.snapshot,
             **done.facts,
         },
-        pictures=done.pictures,
+        pictures=shelf.pictures(spec.indices[0], [slot.day for slot in filled]),
         seconds=perf_counter() - started,
         bytes_read=done.bytes_read,
     )
@@ -121,7 +121,6 @@ class _Done:
     """What came out of computing and publishing."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
     bytes_read: int = 0
 
 
@@ -140,10 +139,8 @@ def _make(
     days = [_day_maps(spec, stack, slot, source.grid) for slot in filled]
     data = _dataset(schema, days)
     written = store.write(GROUP, partition.window, data, [_record(slot) for slot in filled], commit)
-    pictures = {}
     for found in days:
-        published = _publish(spec, shelf, found, source.grid)
-        pictures[f"{spec.indices[0]} {found.day}"] = published.quicklook
+        _publish(spec, shelf, found, source.grid)
     shelf.clear(set(partition.window.days) - {found.day for found in days})
     facts = {
         "clear_fraction": float(np.mean([found.clear.mean() for found in days])),
@@ -153,7 +150,7 @@ def _make(
     }
     layers = len(_roles(spec)) * 2 + 1
     pixels = source.grid.width * source.grid.height
-    return written, _Done(facts=facts, pictures=pictures, bytes_read=layers * pixels * len(days))
+    return written, _Done(facts=facts, bytes_read=layers * pixels * len(days))
 
 
 def _publish(spec: PipelineSpec, shelf: Shelf, found: DayMaps, grid: Grid) -> PublishReport:

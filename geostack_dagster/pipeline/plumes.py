@@ -53,13 +53,11 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     filled = [slot for slot in store.slots(GROUP, partition.window) if slot.item_count]
     upstream = replace(shelf, product=GROUP, fingerprint=source)
     days = [slot.day for slot in filled]
-    pictures: dict[str, bytes] = {}
     is_current = shelf.holds(days)
     if not is_current:
         inputs = _Inputs(wind_source(methane.wind, workspace), upstream)
         for slot in filled:
-            scene = _scene(spec, store, slot, inputs)
-            pictures[f"plumes {slot.day}"] = _publish(spec, shelf, scene).quicklook
+            _publish(spec, shelf, _scene(spec, store, slot, inputs))
     shelf.clear(set(partition.window.days) - set(days))
     states = _facts(shelf, days)
     return StageReport(
@@ -68,7 +66,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         note=_note(states, days, is_current=is_current),
         facts={"days": len(days), **states},
         rows=states["plumes"] + states["uncertain"],
-        pictures=pictures,
+        pictures=shelf.pictures(PRODUCT, days),
         seconds=perf_counter() - started,
     )
 

@@ -54,13 +54,12 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         raise ConfigurationError(
             f"{partition} has no enhancement; materialize the asset above {spec.name}/{GROUP} first"
         )
-    pictures: dict[str, bytes] = {}
     facts: dict[str, Any] = {}
     is_current = _is_current(work)
     if is_current:
         written = WriteReport(written=False)
     else:
-        written, facts, pictures = _make(work)
+        written, facts = _make(work)
     return StageReport(
         outcome=Outcome.EMPTY
         if work.champion is None
@@ -68,7 +67,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         fingerprint=work.shelf.fingerprint,
         note=_note(work, written),
         facts={"days": len(work.filled), "model": work.champion, **facts},
-        pictures=pictures,
+        pictures=work.shelf.pictures(GROUP, [slot.day for slot in work.filled]),
         seconds=perf_counter() - started,
         bytes_read=written.raw_bytes,
     )
@@ -160,14 +159,14 @@ class _Day:
     plumes: int
 
 
-def _make(work: _Work) -> tuple[WriteReport, dict[str, Any], dict[str, bytes]]:
+def _make(work: _Work) -> tuple[WriteReport, dict[str, Any]]:
     source = work.store.schema(MAPS)
     work.store.ensure(_schema(work.spec, source))
     partition = work.shelf.partition
     commit = cube.commit_of(partition, work.shelf.fingerprint)
     work.shelf.clear(set(partition.window.days) - {slot.day for slot in work.filled})
     if not work.filled or work.champion is None:
-        return work.store.clear(GROUP, partition.window, commit), {}, {}
+        return work.store.clear(GROUP, partition.window, commit), {}
     model = registry_of(work.spec, work.shelf.workspace).load(work.champion)
     days = [_seen(work, model, slot) for slot in work.filled]
     records = [
@@ -181,11 +180,9 @@ def _make(work: _Work) -> tuple[WriteReport, dict[str, Any], dict[str, bytes]]:
     ]
     data = _dataset(source.grid, days)
     written = work.store.write(GROUP, partition.window, data, records, commit)
-    pictures = {
-        f"probability {one.slot.day}": _publish(work, model, one, source.grid).quicklook
-        for one in days
-    }
-    return written, _facts(work, days), pictures
+    for one in days:
+        _publish(work, model, one, source.grid)
+    return written, _facts(work, days)
 
 
 def _of_day(work: _Work, slot: Slot) -> str:

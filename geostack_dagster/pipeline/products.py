@@ -40,6 +40,20 @@ class Shelf:
         """Whether the product of every day is there and was made from this fingerprint."""
         return all(self.item(day) is not None for day in days)
 
+    def pictures(self, title: str, days: Iterable[date]) -> dict[str, bytes]:
+        """Quicklooks as they are published, by title and day: the same whoever made them, and when.
+
+        So an asset page shows them after a run that found everything up to date.
+        """
+        found = ((day, self.item(day)) for day in days)
+        return {
+            f"{title} {day}": read_bytes(
+                f"{self.folder(day)}/{item['assets']['quicklook']['href'].removeprefix('./')}"
+            )
+            for day, item in found
+            if item is not None
+        }
+
     def clear(self, days: Iterable[date]) -> None:
         """Take back the products of days that have no data any more."""
         for day in days:
