@@ -171,28 +171,6 @@ def find(folder: str, name: str) -> list[str]:
     return sorted(f"{folder}/{key}" for key in keys if basename(key) == name)
 
 
-def listed(folder: str) -> list[str]:
-    """Names of the files directly in a folder, in order; none where there is no such folder.
-
-    Raises as `read_bytes` does.
-    """
-    local = local_path(folder)
-    if local is not None:
-        return (
-            sorted(path.name for path in local.iterdir() if path.is_file())
-            if local.is_dir()
-            else []
-        )
-    if not _is_object_store(folder):
-        system, path = fsspec.url_to_fs(folder)
-        found = system.ls(path, detail=False) if system.isdir(path) else []
-        return sorted(str(name).rpartition("/")[2] for name in found)
-    store, prefix = _opened(folder)
-    with _translated(folder):
-        objects = obstore.list_with_delimiter(store, f"{prefix}/")["objects"]
-    return sorted(one["path"].rpartition("/")[2] for one in objects)
-
-
 def delete(url: str) -> None:
     """Remove a file; nothing happens if there is none. Raises as `read_bytes` does."""
     local = local_path(url)

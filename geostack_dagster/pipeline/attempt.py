@@ -87,6 +87,11 @@ def kept(
     storage.delete(url)
 
 
+def forget(partition: Partition, workspace: Workspace) -> None:
+    """What failed before does not count any more."""
+    storage.delete(workspace.layout.attempt(partition))
+
+
 def read(partition: Partition, workspace: Workspace) -> Attempt | None:
     """The failed attempt on record; None if the last one succeeded."""
     try:

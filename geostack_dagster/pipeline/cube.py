@@ -59,6 +59,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     account = Account(recipe, [])
     if store.is_current(group, partition.window, made_from):
         report = WriteReport(written=False)
+        attempt.forget(partition, workspace)
     else:
         store.ensure(schema_of(spec, recipe))
         with attempt.kept(partition, workspace, "cube", partial(_tried, visit)):

@@ -117,10 +117,9 @@ def _ledger(spec: PipelineSpec, workspace: Workspace, partition: Partition) -> l
 
 def _failed(spec: PipelineSpec, workspace: Workspace, aoi: str) -> dict[str, attempt.Attempt]:
     """Attempts that failed and were not made good, by date."""
-    names = storage.listed(workspace.layout.attempts(spec.name, aoi))
     found = {}
-    for name in names:
-        if name.endswith(ATTEMPT):
+    for name in storage.listing(workspace.layout.attempts(spec.name, aoi)):
+        if name.endswith(ATTEMPT) and "/" not in name:
             key = name.removesuffix(ATTEMPT)
             kept = attempt.read(Partition(spec.name, aoi, key, spec.cadence), workspace)
             if kept is not None:

@@ -64,7 +64,7 @@ class Workspace:
     def pins(self) -> list[str]:
         """Names of all registered AOIs, in order."""
         folder = self.layout.pin("").rpartition("/")[0]
-        names = storage.listed(folder)
+        names = sorted(storage.listing(folder))
         return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
     def pinned(self, name: str) -> Pin:

@@ -71,14 +71,17 @@ def _states(*blocks: Pixels, fills: Sequence[float]) -> Flags:
 def _flags(
     seen: Flags, classes: Pixels | None = None, *, keep: Iterable[int], fill: float | None
 ) -> Flags:
-    flags: Flags = _OF_STATE[seen]
+    # Comparisons are a hundred times as fast as a look-up in a table.
+    flags = _where(seen == _UNSET, Quality.NO_OBSERVATION)
+    flags |= _where(seen == (_SET | _UNSET), Quality.INCOMPLETE)
     if classes is not None:
         known = [*keep] if fill is None else [*keep, fill]  # without a class nothing is masked
-        flags |= np.multiply(np.isin(classes, known, invert=True), _MASKED)
+        masked = np.ones(classes.shape, np.bool_)
+        for one in known:
+            masked &= classes != one
+        flags |= _where(masked, Quality.MASKED)
     return flags
 
 
-_OF_STATE = np.zeros(4, np.uint8)
-_OF_STATE[_UNSET] = Quality.NO_OBSERVATION
-_OF_STATE[_SET | _UNSET] = Quality.INCOMPLETE
-_MASKED = np.uint8(Quality.MASKED)
+def _where(condition: npt.NDArray[np.bool_], flag: Quality) -> Flags:
+    return np.multiply(condition, np.uint8(flag), dtype=np.uint8)

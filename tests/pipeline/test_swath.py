@@ -18,9 +18,11 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import (
     ConfigurationError,
     MissingCredentialError,
+    OverBudgetError,
     RejectedCredentialError,
     ServiceError,
 )
+from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.plan import plan_backfill
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
@@ -309,3 +311,56 @@ def test_stages_say_what_is_missing(swaths, granule):
     none.run(DAY, "snapshot")
     with pytest.raises(ConfigurationError, match="no band of EMIT_L1B"):
         none.run(DAY, "stack")
+
+
+class TestPartial:
+    """Granules within a budget: one is read whole or the day does without it."""
+
+    @pytest.fixture
+    def two(self, swaths, granule):
+        other = emit(
+            swaths.folder, "EMIT_L1B_RAD_001_20240703T101124_2418500_008", lines=60, columns=80
+        )
+        swaths.publish(other)
+        return replace(swaths, spec=spec(max_soft_errors=0.5)), other
+
+    def lost(self, swaths: Swaths, granule: Emit) -> dict[str, bytes]:
+        """Take a granule's bytes away; they are handed back."""
+        paths = [urlsplit(one["href"]).path for one in granule.item()["assets"].values()]
+        return {path: swaths.nasa.files.pop(path) for path in paths}
+
+    def ledger(self, swaths: Swaths) -> list:
+        window = swaths.partition().window
+        return swath_store(swaths.spec, swaths.partition(), swaths.workspace).ledger(window)
+
+    @pytest.mark.parametrize("stages", [("snapshot",), ("snapshot", "stack")])
+    def test_the_day_does_without_a_granule_that_is_gone(self, two, granule, stages):
+        swaths, other = two
+        swaths.run(DAY, *stages)
+        held = self.lost(swaths, other)
+        left = [one for one in ("stack", "cube") if one not in stages]
+        reports = swaths.run(DAY, *left)
+        assert {report.outcome.value for report in reports.values()} == {"partial"}
+        assert reports["cube"].facts["soft_errors"] == 1
+        assert [one.stored.id for one in swaths.stored()] == [granule.name]
+        (row,) = [one for one in self.ledger(swaths) if one.entry.item == other.name]
+        assert (row.entry.reason, row.entry.status.value) == ("http-404", "missing")
+        module = module_of(swaths.spec, "cube")
+        assert module.current(swaths.spec, swaths.partition(), swaths.workspace) is not None
+
+        swaths.nasa.files.update(held)
+        again = swaths.run(DAY, "stack", "cube")
+        assert again["cube"].outcome == "written"
+        assert len(swaths.stored()) == 2
+        assert {one.entry.status.value for one in self.ledger(swaths)} == {"read"}
+
+    def test_beyond_the_budget_the_attempt_is_on_record(self, two, granule):
+        swaths, other = two
+        swaths.run(DAY, "snapshot", "stack")
+        self.lost(swaths, other)
+        self.lost(swaths, granule)
+        with pytest.raises(OverBudgetError, match="2 of 2 assets cannot be read, 1 may be"):
+            swaths.run(DAY, "cube")
+        assert swaths.stored() == []
+        kept = attempt.read(swaths.partition(), swaths.workspace)
+        assert {row.entry.item for row in kept.rows} == {granule.name, other.name}
