@@ -1,4 +1,7 @@
-"""What happens at the archives during a soak: scenes arrive, change and go."""
+"""What happens at the archives during a soak: scenes arrive, and are processed anew.
+
+None is withdrawn: a run that reads it at that moment fails, and is right to.
+"""
 
 import json
 import os
@@ -15,7 +18,6 @@ LATE_DATE = "2024-07-13"
 EVERY_MIN = 0.5
 _SEARCH = "https://earth-search.aws.element84.com/v1/search"
 _MODEL = date(2024, 7, 3)
-_TILES = ("32TMT", "20HMJ")
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Feed:
         """Let the next event happen if it is due."""
         if minutes < self._number * EVERY_MIN:
             return
-        turn = (self._arrive, self._publish, self._change, self._publish, self._withdraw)
+        turn = (self._arrive, self._publish, self._change, self._publish)
         event = turn[self._number % len(turn)]
         self._number += 1
         if event():
@@ -62,13 +64,6 @@ class Feed:
         item = self._new[-1]
         item["properties"]["updated"] = datetime.now(UTC).isoformat()
         self.control.publish("earth_search", [item])
-        return True
-
-    def _withdraw(self) -> bool:
-        """The oldest of the new ones goes."""
-        if len(self._new) < 4:
-            return False
-        self.control.withdraw(self._new.pop(0)["id"])
         return True
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
-PATIENCE_MS = 90_000
+PATIENCE_MS = 240_000
 """For one thing to appear on a busy machine."""
 LOCATION = "/locations/geostack"
 
