@@ -97,7 +97,9 @@ def test_a_known_emission_is_found_and_weighed(workspace, facts):
 
     reports = run(spec, workspace)
 
+    queue = reports.pop("review")  # empty where all is sure and the scene was not drawn
     assert {one.outcome.value for one in reports.values()} == {"written"}
+    assert (queue.outcome.value == "empty") == (queue.facts["candidates"] == 0)
     table = plumes(spec, workspace)
     sure = table[table["state"] == "PLUME"]
     assert len(sure) == 1
@@ -122,7 +124,7 @@ def test_the_second_time_nothing_is_done_and_another_wind_redoes_the_plumes_alon
     partition = Partition(spec.name, AREA, DAY, spec.cadence)
     run(spec, workspace)
     again = run(spec, workspace)
-    assert {one.outcome.value for one in again.values()} == {"unchanged"}
+    assert {one.outcome.value for one in again.values()} <= {"unchanged", "empty"}
     assert list(find_stale(spec, workspace, [partition])) == []
 
     wind = Path(workspace.root, "wind.csv")
@@ -131,7 +133,8 @@ def test_the_second_time_nothing_is_done_and_another_wind_redoes_the_plumes_alon
     (stale,) = find_stale(spec, workspace, [partition])
     assert stale.stage == "plumes"
     outcomes = {stage: one.outcome.value for stage, one in run(spec, workspace).items()}
-    assert {stage for stage, outcome in outcomes.items() if outcome == "written"} == {"plumes"}
+    redone = {stage for stage, outcome in outcomes.items() if outcome == "written"}
+    assert "plumes" in redone <= {"plumes", "review"}
 
 
 def test_what_is_only_relative_gets_no_rate(workspace):
