@@ -1,22 +1,40 @@
-"""Methane retrievals against SPy, plain numpy and MAG1C, beside the machine's own limits.
+"""Methane retrievals against SPy, plain numpy and mag1c, beside the machine's own limits.
 
     python benchmarks/retrieval.py [--quick] [--json FILE] [--device cpu|gpu] [--fraction F]
+                                   [--mag1c PYTHON]
 
 All on one cube of EMIT's shape, 1280 x 1242 x 285 float32, or the stated fraction of its columns;
-the window 2137 to 2493 nm has 48 bands. The floor of a filter is the time for the flops of its
-covariances at the measured float64 matrix-product rate plus one reading of the window at the
-measured copy rate. Results are checked against the peers before they are timed.
+the window 2137 to 2493 nm has 48 bands. Results are checked against the peers before anything is
+timed. Variants take turns; times are medians, as wall and as CPU time of the process: on a machine
+that others load, the second is the steadier one.
+
+The floor of a filter is the time for the flops of its covariances at the measured float64
+matrix-product rate plus one reading of the window at the measured copy rate. `--mag1c` names an
+interpreter that has mag1c (and torch); without it the formulas in numpy stand in. On a GPU
+(`--device gpu`) the floor is that of the device, and the same checks hold.
 """
 
 import argparse
-import resource
+import os
+import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 import jax
 import numpy as np
-import spectral
-from _report import Case, arguments, measure, report
+from _report import Case, arguments, report
+from _retrieval_peers import (
+    Mag1cItself,
+    alone,
+    in_numpy,
+    leave_one_out,
+    mag1c_formulas,
+    spy,
+)
 
 from geostack_dagster.inference.absorption import methane_surrogate
 from geostack_dagster.inference.background import LeaveOneOut
@@ -32,6 +50,16 @@ from geostack_dagster.inference.matched_filter import MatchedFilter
 from geostack_dagster.inference.target import NARROW_NM, methane_target
 
 LINES, COLUMNS, BANDS = 1280, 1242, 285
+OPERATORS: Mapping[str, ColumnOperator] = {
+    "filter f64": MatchedFilter(),
+    "filter f32": MatchedFilter(exact=False),
+    "leave-one-out": MatchedFilter(regulariser=LeaveOneOut()),
+    "MAG1C f64": Mag1c(),
+    "MAG1C f32": Mag1c(exact=False),
+}
+
+type Seconds = tuple[float, float]
+"""Wall and CPU time."""
 
 
 def options() -> argparse.Namespace:
@@ -39,6 +67,8 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--fraction", type=float, default=None, help="of the columns, 0 to 1")
+    parser.add_argument("--mag1c", metavar="PYTHON", default=None, help="interpreter with mag1c")
+    parser.add_argument("--memory-of", choices=list(OPERATORS), default=None)
     parsed, rest = parser.parse_known_args()
     sys.argv[1:] = rest
     return parsed
@@ -62,13 +92,13 @@ def make_cube(columns: int) -> tuple[np.ndarray, np.ndarray]:
 class Work:
     """One cube with what all variants need."""
 
-    def __init__(self, columns: int, walk: Walk | None) -> None:
+    def __init__(self, columns: int, walk: Walk | None = None) -> None:
         self.cube, wavelength = make_cube(columns)
         target = methane_target(methane_surrogate(), wavelength, np.full(BANDS, 8.6))
         bands = target.bands(NARROW_NM)[-48:]
-        self.window = slice(int(bands[0]), int(bands[-1]) + 1)
         self.unit = target.unit_absorption[bands]
         self.signature = Signature(bands=bands, unit_absorption=self.unit)
+        self.window = self.cube[:, :, int(bands[0]) : int(bands[-1]) + 1]
         self.usable = np.ones(self.cube.shape[:2], bool)
         self.walk = walk
 
@@ -77,88 +107,33 @@ class Work:
         maps = walk_columns(self.cube, operator, self.signature, usable=self.usable, walk=self.walk)
         return maps.enhancement
 
-    def spy(self, dtype: type = np.float32) -> np.ndarray:
-        """Enhancement by SPy, column by column; it takes its statistics in the input's dtype."""
-        result = np.empty(self.cube.shape[:2])
-        for column in range(self.cube.shape[1]):
-            x = self.cube[:, column : column + 1, self.window].astype(dtype)
-            stats = spectral.calc_stats(x)
-            target = stats.mean * (1 + self.unit)
-            result[:, column] = np.ravel(spectral.matched_filter(x, target, stats))
-        return result
-
-    def numpy(self, dtype: type) -> np.ndarray:
-        """Enhancement by numpy and its BLAS, column by column."""
-        result = np.empty(self.cube.shape[:2], dtype)
-        for column in range(self.cube.shape[1]):
-            x = self.cube[:, column, self.window].astype(dtype)
-            mean = x.mean(axis=0)
-            x -= mean
-            covariance = x.T @ x / dtype(LINES - 1)
-            target = (self.unit * mean).astype(dtype)
-            weights = np.linalg.solve(covariance, target)
-            result[:, column] = x @ (weights / (target @ weights))
-        return result
-
-    def leave_one_out(self) -> np.ndarray:
-        """Leave-one-out shrinkage with an inverse per candidate, in numpy."""
-        grid = 10.0 ** np.linspace(-10, 0, 201)
-        chosen = np.empty(self.cube.shape[1])
-        for column in range(self.cube.shape[1]):
-            x = self.cube[:, column, self.window].astype(np.float64)
-            x -= x.mean(axis=0)
-            sample = x.T @ x / (LINES - 1)
-            costs = [_cost(x, sample, strength) for strength in grid]
-            chosen[column] = grid[int(np.argmin(costs))]
-        return chosen
-
-    def mag1c_formulas(self) -> np.ndarray:
-        """MAG1C from its formulas in numpy float64: the covariance anew in each iteration."""
-        result = np.empty(self.cube.shape[:2])
-        for column in range(self.cube.shape[1]):
-            result[:, column] = _mag1c(self.cube[:, column, self.window], self.unit)
-        return result
+    def theirs(self, run: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Result of a peer."""
+        return alone(run)(self.window, self.unit)
 
 
-def _cost(x: np.ndarray, sample: np.ndarray, strength: float) -> float:
-    lines = len(x)
-    beta = (1 - strength) / (lines - 1)
-    matrix = lines * beta * sample + strength * np.diag(np.diag(sample))
-    distance = np.einsum("nb,nb->n", x @ np.linalg.inv(matrix), x)
-    left = 1 - beta * distance
-    spread = np.sum(np.log(left) + distance / left) / (2 * lines)
-    return float(0.5 * np.linalg.slogdet(matrix)[1] + spread)
+def timed(run: Callable[[], object]) -> Seconds:
+    """Wall and CPU time of one call [s]."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _mag1c(column: np.ndarray, unit: np.ndarray, iterations: int = 30) -> np.ndarray:
-    x, k = column.astype(np.float64), 1e5 * unit
-
-    def background(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        mean = z.mean(axis=0)
-        centred = z - mean
-        sample = centred.T @ centred / len(z)
-        regular = (1 - 1e-4) * sample + 1e-4 * np.diag(np.diag(sample))
-        return mean, k * mean, np.linalg.solve(regular, k * mean)
-
-    mean, target, weights = background(x)
-    albedo = x @ mean / (mean @ mean)
-    alpha = np.maximum(0, (x - mean) @ weights / (albedo * (target @ weights)))
-    for _ in range(iterations):
-        penalty = 1 / (albedo * (alpha + 1e-9))
-        mean, target, weights = background(x - (albedo * alpha)[:, None] * target)
-        power = max(target @ weights, 1)
-        alpha = np.maximum(0, ((x - mean) @ weights - penalty) / (albedo * power))
-    return 1e5 * alpha
-
-
-def best(run: object, repeats: int = 5) -> float:
-    """Shortest wall time [s]."""
-    times = []
+def in_turns(variants: Mapping[str, Callable[[], Seconds]], repeats: int) -> dict[str, Seconds]:
+    """Medians of each variant, all taking turns so that a busy machine slows all alike."""
+    seconds: dict[str, list[Seconds]] = {name: [] for name in variants}
     for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        for name, run in variants.items():
+            seconds[name].append(run())
+    return {
+        name: (statistics.median(w for w, _ in found), statistics.median(c for _, c in found))
+        for name, found in seconds.items()
+    }
+
+
+def best(run: Callable[[], object], repeats: int = 5) -> float:
+    """Shortest wall time [s]."""
+    return min(timed(run)[0] for _ in range(repeats))
 
 
 def limits() -> dict[str, float]:
@@ -190,21 +165,70 @@ def device_limits(device: jax.Device) -> dict[str, float]:
     }
 
 
-def floor_s(work: Work, machine: dict[str, float]) -> float:
+def floor_s(work: Work, machine: Mapping[str, float]) -> float:
     """Covariance flops at the float64 rate plus one reading of the window [s]."""
     pixels, depth = work.usable.size, work.unit.size
     return 2 * pixels * depth**2 / machine["float64 product"] + 4 * pixels * depth / machine["copy"]
 
 
 def check(work: Work) -> None:
-    """Stop unless all variants agree on the first columns."""
+    """Stop unless all variants agree on the first columns: the tolerances of the tests."""
     part = Work.__new__(Work)
     part.__dict__.update(work.__dict__)
-    part.cube, part.usable = work.cube[:, :16], work.usable[:, :16]
-    spy, ours = part.spy(np.float64), part.ours(MatchedFilter())
-    assert np.abs(ours - spy).max() < 1e-2, "SPy disagrees"
-    assert np.abs(part.ours(Mag1c()) - part.mag1c_formulas()).max() < 1e-4, "MAG1C disagrees"
-    assert np.abs(part.ours(MatchedFilter(exact=False)) - ours).max() < 10, "float32 is off"
+    part.cube, part.window, part.usable = (
+        whole[:, :16] for whole in (work.cube, work.window, work.usable)
+    )
+    ours, single = part.ours(MatchedFilter()), part.ours(MatchedFilter(exact=False))
+    double = part.window.astype(np.float64)
+    assert np.abs(ours - alone(spy)(double, part.unit)).max() < 1e-2, "SPy disagrees"
+    assert np.abs(ours - part.theirs(in_numpy(np.float64))).max() < 1e-3, "numpy disagrees"
+    assert np.abs(single - ours).max() < 10, "float32 is off"
+    assert np.sqrt(np.mean((single - ours) ** 2)) < 2, "float32 is off"
+    assert np.abs(part.ours(Mag1c()) - part.theirs(mag1c_formulas)).max() < 1e-4, "MAG1C disagrees"
+
+
+def peak_share(name: str, columns: int) -> float:
+    """Peak memory of one operator over the cube's size, in a process that does nothing else.
+
+    The cube is in it; what Python and JAX need before there is one is not.
+    """
+    command = [sys.executable, __file__, "--memory-of", name, "--fraction", str(columns / COLUMNS)]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
+    return float(subprocess.check_output(command, text=True, env=environment))
+
+
+def print_peak(name: str, columns: int) -> None:
+    """The child of `peak_share`."""
+    Work(32).ours(OPERATORS[name])  # compiled, and all libraries loaded
+    before = _peak_bytes()
+    work = Work(columns)
+    work.ours(OPERATORS[name])
+    print((_peak_bytes() - before) / work.cube.nbytes)
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process held; `ru_maxrss` would be inherited from the parent."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def peers_of(work: Work, mag1c: Mag1cItself | None, *, slow: bool) -> dict[str, dict]:
+    """Peers by operator and name; the slow ones only where the cube is small."""
+
+    def of(run: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[], Seconds]:
+        return lambda: timed(lambda: work.theirs(run))
+
+    peers: dict[str, dict] = {name: {} for name in OPERATORS}
+    peers["filter f64"] = {"SPy": of(spy), "numpy": of(in_numpy(np.float64))}
+    peers["filter f32"] = {"numpy": of(in_numpy(np.float32))}
+    if slow:
+        peers["leave-one-out"] = {"numpy": of(leave_one_out)}
+    if mag1c is not None:
+        peers["MAG1C f64"] = {"mag1c": lambda: mag1c.seconds("float64")}
+        peers["MAG1C f32"] = {"mag1c": lambda: mag1c.seconds("float32")}
+    if slow:
+        peers["MAG1C f64"]["formulas"] = of(mag1c_formulas)
+    return peers
 
 
 def main() -> None:
@@ -212,62 +236,73 @@ def main() -> None:
     own = options()
     quick = arguments().quick
     fraction = own.fraction or (0.05 if quick else 1.0)
-    repeats = 1 if quick else 3
     columns = max(32, round(COLUMNS * fraction))
+    if own.memory_of is not None:
+        print_peak(own.memory_of, columns)
+        return
     gpu = own.device == "gpu"
     device = jax.devices(own.device)[0]
     jax.config.update("jax_default_device", device)  # for all threads, unlike the context
     work = Work(columns, Walk(group=256) if gpu else None)
     check(work)
-    operators = {
-        "matched filter, float64": MatchedFilter(),
-        "matched filter, float32": MatchedFilter(exact=False),
-        "leave-one-out shrinkage": MatchedFilter(regulariser=LeaveOneOut()),
-        "MAG1C, 30 iterations, float64": Mag1c(),
-        "MAG1C, 30 iterations, float32": Mag1c(exact=False),
-    }
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for operator in operators.values():
+    for operator in OPERATORS.values():
         work.ours(operator)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     machine = device_limits(device) if gpu else limits()
-    few = {"SPy": work.spy, "numpy f64": lambda: work.numpy(np.float64)}
-    peers = {
-        "matched filter, float64": few,
-        "matched filter, float32": {"numpy f32": lambda: work.numpy(np.float32)},
-    }
-    if quick or fraction <= 0.1:
-        peers["leave-one-out shrinkage"] = {"numpy, 201 inverses": work.leave_one_out}
-        peers["MAG1C, 30 iterations, float64"] = {"formulas, numpy f64": work.mag1c_formulas}
-    cases = [
-        measure(
-            f"{name} ({columns} of {COLUMNS} columns)",
-            lambda operator=operator: work.ours(operator),
-            peers=peers.get(name),
-            repeats=repeats,
-            note=f"{column_kernel(operator).compilations} compilations",
+    with ExitStack() as stack:
+        mag1c = None
+        if own.mag1c is not None:
+            mag1c = stack.enter_context(Mag1cItself(own.mag1c, work.window, work.unit))
+            mag1c.seconds("float64")
+            worst = np.abs(mag1c.found - work.ours(Mag1c())).max()
+            assert worst < 1e-4, f"mag1c disagrees by {worst} ppm m"
+        peers = peers_of(work, mag1c, slow=quick or fraction <= 0.1)
+        variants = {
+            (name, "ours"): (lambda operator=operator: timed(lambda: work.ours(operator)))
+            for name, operator in OPERATORS.items()
+        } | {(name, peer): run for name, found in peers.items() for peer, run in found.items()}
+        seconds = in_turns(variants, repeats=1 if quick else 5)
+    show(work, machine, seconds, device)
+    for name in ("filter f64",) if quick else OPERATORS:
+        if not gpu:
+            print(f"peak memory, {name}: {peak_share(name, columns):.2f} x the cube")
+
+
+def show(
+    work: Work,
+    machine: Mapping[str, float],
+    seconds: Mapping[tuple[str, str], Seconds],
+    device: jax.Device,
+) -> None:
+    """The table of wall times, and ratios of wall and CPU time below it."""
+    lowest, plain = floor_s(work, machine), seconds["filter f64", "ours"]
+    flops = 2 * work.usable.size * work.unit.size**2
+    cases, lines = [], []
+    for name, operator in OPERATORS.items():
+        ours = seconds[name, "ours"]
+        peers = {peer: found for (case, peer), found in seconds.items() if case == name}
+        del peers["ours"]
+        cases.append(
+            Case(
+                case=name,
+                ours=ours[0],
+                peers={peer: found[0] for peer, found in peers.items()},
+                floor=None if "MAG1C" in name else lowest,
+                note=f"{column_kernel(operator).compilations} compiled",
+            )
         )
-        for name, operator in operators.items()
-    ]
-    lowest = floor_s(work, machine)
-    plain = cases[0].ours
-    cases = [
-        Case(
-            case=case.case,
-            ours=case.ours,
-            peers=case.peers,
-            floor=None if "MAG1C" in case.case else lowest,
-            note=f"{case.note}; {case.ours / plain:.2f} x plain",
-        )
-        for case in cases
-    ]
+        ratios = [
+            f"{peer} {found[0] / ours[0]:.1f} x wall, {found[1] / ours[1]:.1f} x CPU"
+            for peer, found in peers.items()
+        ]
+        ratios.append(f"{ours[0] / plain[0]:.2f} x wall, {ours[1] / plain[1]:.2f} x CPU of plain")
+        if "MAG1C" not in name:
+            rate = machine["float64 product"]
+            ratios.append(f"{ours[0] / lowest:.2f} x floor, {flops / ours[0] / rate:.0%} of flops")
+        lines.append(f"{name}: {ours[0]:.3f} s wall, {ours[1]:.3f} s CPU; " + "; ".join(ratios))
     rates = ", ".join(f"{name} {rate / 1e9:.0f} G/s" for name, rate in machine.items())
-    report(f"Retrievals on {device.platform} {device.device_kind}: {rates}", cases)
-    print(
-        f"peak memory: {peak * 1024 / work.cube.nbytes:.2f} x the cube "
-        f"({before * 1024 / work.cube.nbytes:.2f} x before the retrievals); "
-        f"throughput {work.usable.size / plain / 1e6:.2f} Mpixel/s"
-    )
+    share = f"{work.cube.shape[1]} of {COLUMNS} columns"
+    report(f"Retrievals, {share}, {device.platform} {device.device_kind}: {rates}", cases)
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":
