@@ -131,6 +131,11 @@ def canonical_labels(labels: Int32[np.ndarray, "y x"]) -> Int32[np.ndarray, "y x
     return np.asarray(renumbered[labels])
 
 
+def compilations(settings: Detection | None = None) -> int:
+    """How often this detector was compiled in this process: once per shape of scene."""
+    return _smoothing((settings or Detection()).sigma_px).compilations
+
+
 @functools.cache
 def _smoothing(sigma_px: float) -> Kernel:
     return Kernel(lambda signal, valid: smooth(signal, valid, sigma_px))

@@ -13,15 +13,17 @@ changes the map by 140 to 200 ppm m. The change becomes a column by the absorpti
 that satellite: S2A, S2B and S2C are not interchangeable.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Array, Bool, Float64
 
 from geostack_dagster.errors import ConfigurationError, NoDataError
+from geostack_dagster.inference.blocks import Kernel
 from geostack_dagster.inference.darkening import (
     Geometry,
     Method,
@@ -133,11 +135,8 @@ def methane_column(
     """
     table = jnp.linspace(0.0, SATURATION_PPM_M, 2001, dtype=jnp.float64)
     darkening = -fractional_change(table, geometry, fractional.method)
-    change = jnp.asarray(fractional.change)
-    size = jnp.interp(jnp.abs(change), darkening, table)
-    steepness = jnp.interp(size, table, jnp.asarray(jnp.gradient(darkening, table)))
-    column = np.asarray(jnp.where(jnp.isnan(change), jnp.nan, -jnp.sign(change) * size))
-    slope = np.where(np.isnan(column), np.nan, np.asarray(steepness))
+    inverted = _inversion()(fractional.change, table, darkening)
+    column, slope = (np.asarray(inverted[name]) for name in ("column", "slope"))
     saturated = np.abs(fractional.change) > float(darkening[-1])
     return Enhancement(
         enhancement=column,
@@ -151,11 +150,32 @@ def methane_column(
             "air_mass_factor": geometry.air_mass_factor,
             "platform": geometry.platform,
             "saturated_pixels": int(saturated.sum()),
+            "compilations": _inversion().compilations,
             "scales": [fit.scale for fit in fractional.fits],
             "fit_pixels": [fit.pixels for fit in fractional.fits],
             "fit_masks": [fit.digest for fit in fractional.fits],
         },
     )
+
+
+@functools.cache
+def _inversion() -> Kernel:
+    """Columns and their slopes from changes, compiled once per shape of scene."""
+
+    def inverted(
+        change: Float64[Array, "y x"],
+        table: Float64[Array, " node"],
+        darkening: Float64[Array, " node"],
+    ) -> dict[str, Array]:
+        size = jnp.interp(jnp.abs(change), darkening, table)
+        slope = jnp.interp(size, table, jnp.asarray(jnp.gradient(darkening, table)))
+        unknown = jnp.isnan(change)
+        return {
+            "column": jnp.where(unknown, jnp.nan, -jnp.sign(change) * size),
+            "slope": jnp.where(unknown, jnp.nan, slope),
+        }
+
+    return Kernel(inverted)
 
 
 def _change(top: Reflectance, bottom: Reflectance, kept: Bool[np.ndarray, "y x"]) -> Fitted:

@@ -14,6 +14,7 @@ from geostack_dagster.cube.store import CubeStore
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.inference.detection import compilations
 from geostack_dagster.inference.enhancement import Calibration
 from geostack_dagster.inference.plumes import State
 from geostack_dagster.inference.quantify import SCHEMES, QuantificationScheme
@@ -64,7 +65,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         outcome=_outcome(days, is_current=is_current),
         fingerprint=shelf.fingerprint,
         note=_note(states, days, is_current=is_current),
-        facts={"days": len(days), **states},
+        facts={"days": len(days), **states, "compilations": compilations()},
         rows=states["plumes"] + states["uncertain"],
         pictures=shelf.pictures(PRODUCT, days),
         seconds=perf_counter() - started,

@@ -119,6 +119,17 @@ def test_inversion_undoes_the_darkening():
         assert_allclose(result.sensitivity[0, 0], 1, rtol=0.01)
 
 
+def test_compiled_once_per_shape():
+    def compiled(shape):
+        change = np.full(shape, -0.01)
+        fractional = FractionalChange(change=change, spread=1e-3, fits=(), method="mbmp")
+        return methane_column(fractional, GEOMETRY).facts["compilations"]
+
+    first = compiled((17, 19))
+    assert compiled((17, 19)) == first
+    assert compiled((19, 17)) == first + 1
+
+
 def test_unusable_pixels_stay_out_and_are_nan():
     plume, reference = _pass(1), _pass(2)
     plume.b11[:5] = np.nan

@@ -187,6 +187,50 @@ def test_states():
     assert scene_state((), nothing) is State.UNOBSERVABLE
 
 
+def _block(rows=2, columns=5, *, score=6.0, unseen=0):
+    """A candidate of these pixels in the middle of a scene, some of its neighbours unseen."""
+    labels = np.zeros((12, 12), np.int32)
+    labels[4 : 4 + rows, 4 : 4 + columns] = 1
+    clear = np.ones(labels.shape, bool)
+    clear[3, 3 : 3 + unseen] = False
+    detected = Detected(labels=labels, score=np.where(labels, score, 0.0))
+    return detected, np.where(labels, 900.0, 0.0), clear
+
+
+@pytest.mark.parametrize(
+    ("candidate", "state"),
+    [
+        ({}, State.PLUME),
+        ({"score": np.nextafter(6.0, 0.0)}, State.UNCERTAIN),
+        ({"rows": 3, "columns": 3}, State.UNCERTAIN),  # 9 pixels of 10
+        ({"unseen": 2}, State.PLUME),  # of 4 x 7 pixels in and around it
+        ({"unseen": 3}, State.UNCERTAIN),
+    ],
+)
+def test_where_a_candidate_becomes_a_plume(candidate, state):
+    (plume,) = find_plumes(*_block(**candidate))
+    assert plume.state is state
+
+
+def test_the_most_unseen_neighbours_are_allowed_exactly():
+    detected, enhancement, clear = _block(unseen=3)
+    share = 3 / 28
+    for allowed, state in ((share, State.PLUME), (np.nextafter(share, 0.0), State.UNCERTAIN)):
+        (plume,) = find_plumes(detected, enhancement, clear, Certainty(masked_fraction=allowed))
+        assert plume.masked_fraction == share
+        assert plume.state is state
+
+
+def test_half_a_scene_in_the_clear_is_enough_to_see_nothing():
+    clear = np.zeros((10, 10), bool)
+    clear[:5] = True
+    assert scene_state((), clear) is State.NO_PLUME
+    clear[0, 0] = False
+    assert scene_state((), clear) is State.UNOBSERVABLE
+    weak = find_plumes(*_block(score=5.0))
+    assert scene_state(weak, clear) is State.UNCERTAIN
+
+
 def test_a_plume_that_goes_on_under_a_cloud_is_uncertain():
     enhancement, truth = _map(0, 8.0)
     clear = np.ones(SHAPE, bool)

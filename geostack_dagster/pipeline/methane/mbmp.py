@@ -7,7 +7,7 @@ retrieved anew.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -101,7 +101,9 @@ def _retrieve(ask: Ask, day: _Day, references: Sequence[_Day]) -> Enhancement:
         calibration = Calibration.ABSOLUTE if level == "L1C" else Calibration.RELATIVE
         digest = day.geometry.absorption.digest
         return unobserved(ask.grid.shape, calibration, digest, reason=str(error))
-    return methane_column(change, day.geometry, level=level)
+    found = methane_column(change, day.geometry, level=level)
+    names = [one.acquisition.name for one in references]
+    return replace(found, facts={**found.facts, "references": names, "rule": asdict(_RULE)})
 
 
 def _pass(ask: Ask, cube: xr.Dataset, day: date) -> Pass:
