@@ -68,6 +68,7 @@ def test_a_plume_over_the_desert_is_found_and_weighed(workspace):
     assert facts["retrieval"]["method"] == "mbmp"
     assert (facts["retrieval"]["platform"], facts["calibration"]) == ("S2A", "absolute")
     assert len(facts["retrieval"]["scales"]) == 3
+    assert sorted(facts["retrieval"]["references"]) == sorted(CLEAN)
 
     store = open_store(workspace.layout.cube(SPEC.name, AREA))
     grid = store.schema("enhancement").grid
