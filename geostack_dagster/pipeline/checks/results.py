@@ -18,6 +18,8 @@ from geostack_dagster.pipeline.checks.states import State
 
 _WORST = 20
 """Rows of a table at most: the worst ones."""
+_MOST_BANDS = 20
+"""Bands whose extremes are shown one by one; of a spectrometer's the worst are in the table."""
 _REVISITS_DAYS = 15
 _CADENCE_DAYS = {Cadence.DAILY: 1, Cadence.WEEKLY: 7, Cadence.MONTHLY: 31}
 
@@ -135,7 +137,8 @@ def values(states: Sequence[State], asked: CheckSpec) -> Result:
     rows.sort(key=lambda row: -row["outside_fraction"])
     wild = [row for row in rows if row["outside_fraction"] > asked.most_outside]
     numbers = _spread("outside_fraction", [row["outside_fraction"] for row in rows])
-    for name in {row["band"]: None for row in sorted(rows, key=lambda row: row["band"])}:
+    names = sorted({row["band"] for row in rows})
+    for name in names if len(names) <= _MOST_BANDS else ():
         mine = [row for row in rows if row["band"] == name]
         numbers |= {
             f"{name}_least": min(row["least"] for row in mine),
