@@ -1,6 +1,7 @@
 """The ledger of an attempt that failed, kept beside the Recipe until one succeeds."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, GeostackError, IntegrityError, ServiceError
 from geostack_dagster.pipeline.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 type Rows = Callable[[], list[LedgerRow]]
 
@@ -69,27 +72,44 @@ def kept(
         stage: The stage that is tried.
         rows: What became of the assets; None where only the error can tell.
     """
-    url = workspace.layout.attempt(partition)
     try:
         yield
     except GeostackError as error:
-        found = _of(error, partition) if rows is None else rows()
-        if found:
-            attempt = Attempt(
-                stage=stage,
-                failed_at=datetime.now(UTC),
-                error=type(error).__name__,
-                message=redact(str(error)),
-                rows=tuple(found),
-            )
-            storage.write_bytes(url, json.dumps(attempt.to_json(), indent=1).encode())
+        try:
+            _keep(partition, workspace, stage, error=error, rows=rows)
+        except GeostackError as failure:  # what the block raised matters more
+            _log.warning("no ledger of the attempt is kept: %s", failure)
         raise
-    storage.delete(url)
+    forget(partition, workspace)
 
 
 def forget(partition: Partition, workspace: Workspace) -> None:
     """What failed before does not count any more."""
-    storage.delete(workspace.layout.attempt(partition))
+    url = workspace.layout.attempt(partition)
+    if storage.exists(url):  # a store that is read-only refuses to delete what is not there
+        storage.delete(url)
+
+
+def _keep(
+    partition: Partition,
+    workspace: Workspace,
+    stage: str,
+    *,
+    error: GeostackError,
+    rows: Rows | None,
+) -> None:
+    found = _of(error, partition) if rows is None else rows()
+    if not found:
+        return
+    attempt = Attempt(
+        stage=stage,
+        failed_at=datetime.now(UTC),
+        error=type(error).__name__,
+        message=redact(str(error)),
+        rows=tuple(found),
+    )
+    url = workspace.layout.attempt(partition)
+    storage.write_bytes(url, json.dumps(attempt.to_json(), indent=1).encode())
 
 
 def read(partition: Partition, workspace: Workspace) -> Attempt | None:
