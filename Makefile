@@ -52,7 +52,7 @@ bench: $(INSTALLED) ## Every benchmark, with its peers beside it (BENCH_FLAGS="-
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(RUN)python $$script $(BENCH_FLAGS) || exit 1; done
 
 lock: $(INSTALLED) ## Pin versions and hashes anew
-	$(UV) pip compile pyproject.toml --group dev --group bench --universal --python-version 3.12 \
+	$(UV) pip compile pyproject.toml --extra deploy --group dev --group bench --universal --python-version 3.12 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
 
 clean: ## Remove what the targets made

@@ -42,6 +42,7 @@ from geostack_dagster.errors import (
 )
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SWAP_PATIENCE_S = 60.0  # a swap takes milliseconds
 _AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary keys)"
@@ -282,6 +283,12 @@ def failure(url: str, said: str) -> GeostackError:
         return RejectedCredentialError(
             f"the object store refused the credential of the environment for {shown}{answer}; "
             f"check {variables}, and what this account may do there"
+        )
+    system = _OS_ERROR.search(said)
+    if system and int(system[1]) in _READ_ONLY:
+        return ConfigurationError(
+            f"{shown} may not be written: {os.strerror(int(system[1]))}; check who owns the folder "
+            "and how its disk is mounted"
         )
     # What follows the first line is a dump of the request.
     return ServiceError(f"{shown} was not taken or given: {redact(said).partition('\n')[0]}")

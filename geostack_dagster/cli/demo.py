@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,15 @@ class Chain:
         )
         return repository.get_sensor_def(sensor).evaluate_tick(context)
 
+    def bury(self) -> int:
+        """Mark runs whose process is gone as failed, as run monitoring does; how many."""
+        import dagster as dg
+
+        lost = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        for one in lost:
+            self.instance.report_run_failed(one, "the run's process is gone")
+        return len(lost)
+
     def run(self, keys: "Sequence[dg.AssetKey]", **asked: Any) -> bool:
         """One run of these assets; whether it succeeded."""
         result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -153,25 +163,37 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
         asked |= dict.fromkeys(DESERT_PIPELINES, len(DESERT_DATES) * len(desert))
         summary = _summary(chain, asked, ran=ran, scores=scores)
         with console.status("a day in the life ..."):
-            summary["day"] = _day(chain, sandbox)
+            filled = [(PIPELINES, aois, DATES), (DESERT_PIPELINES, desert, DESERT_DATES)]
+            summary["day"] = _day(chain, sandbox, filled)
         with console.status("looking for secrets on disk ..."):
             summary["leaks"] = _leaks(out, sandbox)
         summary["ok"] &= all(row["ok"] for row in summary["day"]) and not summary["leaks"]
         return _finish(out, summary)
 
 
-def _day(chain: Chain, sandbox: "Sandbox") -> list[dict[str, Any]]:
+def _day(
+    chain: Chain, sandbox: "Sandbox", filled: Sequence[tuple[Sequence[str], ...]]
+) -> list[dict[str, Any]]:
     from geostack_dagster.cli.day import Life
 
     life = Life(
         pipeline="earth_search_s2",
         archive="earth_search",
+        pipelines=PIPELINES,
+        storage=Path(os.environ["GEOSTACK_STORAGE"]),
         control=sandbox.control,
         materialize=chain.materialize,
         tick=chain.tick,
         execute=chain.execute,
+        bury=chain.bury,
     )
-    return life.play()
+    return life.play(frozenset(place for one in filled for place in product(*one)))
+
+
+def run_alone(pipeline: str, day: str, aoi: str) -> None:
+    """Materialize a partition with the instance and the sandbox that the environment names."""
+    with _chain() as chain:
+        chain.materialize(pipeline, day, [aoi])
 
 
 def _leaks(out: Path, sandbox: "Sandbox") -> list[str]:

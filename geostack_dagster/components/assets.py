@@ -1,6 +1,7 @@
 """The assets of a pipeline, built from its spec: no asset code is written twice."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +15,9 @@ from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Layout, Partition
 from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.artefacts import artefact_of
-from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.resources.access import keys_of, settings_of
 from geostack_dagster.resources.storage import Storage
 
@@ -159,23 +161,44 @@ def _asset(spec: PipelineSpec, noun: str, upkeep: Upkeep) -> dg.AssetsDefinition
         )
         reports: dict[str, StageReport] = {}
         errors: dict[str, GeostackError] = {}
-        for key in context.partition_keys:
-            partition = partition_of(spec, key)
+        asked = {key: partition_of(spec, key) for key in context.partition_keys}
+        settled = _settled(spec, noun, list(asked.values()), workspace)
+        for key, partition in asked.items():
             try:
-                report = run_stage(spec, noun, partition, workspace)
+                report = settled.get(partition) or run_stage(spec, noun, partition, workspace)
             except GeostackError as error:  # the others go on; what is finished stays finished
                 errors[str(partition)] = error
                 context.log.warning("%s %s: %s", noun, partition, redact(str(error)))
             else:
                 artefact = artefact_of(spec, noun, partition, workspace.layout)
                 reports[key] = replace(report, artefact=artefact)
-                context.log.info("%s %s: %s", noun, partition, report.note)
+                if report.outcome is Outcome.WRITTEN or len(asked) == 1:
+                    context.log.info("%s %s: %s", noun, partition, report.note)
+        if len(asked) > 1:  # a line costs as much as a partition to which nothing happens
+            context.log.info("%s", _counted(noun, reports.values()))
         if errors:
             record(context, reports)
             raise verdict(errors)
         yield from materializations(context, reports)
 
     return materialize
+
+
+def _settled(
+    spec: PipelineSpec, noun: str, partitions: Sequence[Partition], workspace: Workspace
+) -> Mapping[Partition, StageReport]:
+    """Reports of partitions that the stage need not be run for."""
+    if noun != spec.stages[0]:
+        return {}
+    from geostack_dagster.pipeline.again import unchanged
+
+    return unchanged(spec, partitions, workspace)
+
+
+def _counted(noun: str, reports: Iterable[StageReport]) -> str:
+    found = Counter(report.outcome.value for report in reports)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(found.items()))
+    return f"{noun}: {counts or 'none done'}"
 
 
 def _tags(spec: PipelineSpec) -> dict[str, str]:

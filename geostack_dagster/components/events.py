@@ -43,8 +43,9 @@ def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
         parents=tuple(context.assets_def.asset_deps[context.asset_key]),
         code_version=context.assets_def.code_versions_by_key[context.asset_key] or "",
     )
+    made_from = provenance(context.instance, asset.parents, list(reports))
     for key, report in reports.items():
-        context.log_event(event_of(context.instance, asset, key, report))
+        context.log_event(event_of(asset, key, report, made_from[key]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Made:
 
 
 def event_of(
-    instance: dg.DagsterInstance, asset: Made, key: str, report: StageReport
+    asset: Made, key: str, report: StageReport, made_from: Mapping[str, str]
 ) -> dg.AssetMaterialization:
     """The event that a partition was made, with its data version and those it was made from."""
     return dg.AssetMaterialization(
@@ -68,7 +69,7 @@ def event_of(
             _DATA_VERSION: report.fingerprint,
             _USER_PROVIDED: "true",
             _CODE_VERSION: asset.code_version,
-            **_provenance(instance, asset.parents, key),
+            **made_from,
             **_dimension_tags(key),
         },
     )
@@ -155,19 +156,23 @@ def _picture(title: str, png: bytes) -> dg.MetadataValue:
     )
 
 
-def _provenance(
-    instance: dg.DagsterInstance, parents: Sequence[dg.AssetKey], key: str
-) -> dict[str, str]:
-    """Which version of its parents the partition was made from; without it the UI says unsynced."""
-    tags: dict[str, str] = {}
+def provenance(
+    instance: dg.DagsterInstance, parents: Sequence[dg.AssetKey], keys: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Which version of its parents each partition was made from; without it the UI says unsynced.
+
+    Two questions for each parent, however many partitions there are.
+    """
+    events, wanted = instance.event_log_storage, set(keys)
+    tags: dict[str, dict[str, str]] = {key: {} for key in keys}
     for parent in parents:
-        asked = dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[key])
-        for record in instance.fetch_materializations(asked, limit=1).records:
-            event = record.asset_materialization
-            version = (event.tags or {}).get(_DATA_VERSION) if event else None
-            if version:
-                tags[f"{_INPUT_VERSION}/{parent.to_user_string()}"] = version
-                tags[f"{_INPUT_POINTER}/{parent.to_user_string()}"] = str(record.storage_id)
+        asked = (parent, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        ids = events.get_latest_storage_id_by_partition(*asked, wanted)
+        versions = events.get_latest_tags_by_partition(*asked, [_DATA_VERSION], list(keys))
+        for key, found in versions.items():
+            name = parent.to_user_string()
+            tags[key][f"{_INPUT_VERSION}/{name}"] = found[_DATA_VERSION]
+            tags[key][f"{_INPUT_POINTER}/{name}"] = str(ids[key])
     return tags
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from geostack_dagster.components.boundary import verdict
-from geostack_dagster.components.events import Made, event_of
+from geostack_dagster.components.events import Made, event_of, provenance
 from geostack_dagster.components.partitions import AOIS, key_of
 from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
@@ -119,7 +119,8 @@ class _Again:
         )
         made = replace(report, artefact=artefact_of(spec, stage, partition, self.workspace.layout))
         key = key_of(partition.date, partition.aoi)
-        self.context.log_event(event_of(self.context.instance, asset, key, made))
+        made_from = provenance(self.context.instance, asset.parents, [key])[key]
+        self.context.log_event(event_of(asset, key, made, made_from))
 
 
 def _day(text: str | None) -> date | None:

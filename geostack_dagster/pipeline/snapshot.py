@@ -1,10 +1,12 @@
 """Stage 1: ask the catalogue and freeze its answer."""
 
+from dataclasses import replace
 from datetime import UTC
 from time import perf_counter
 
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import (
+    Header,
     Snapshot,
     read_columns,
     read_header,
@@ -41,28 +43,35 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     known = current(spec, partition, workspace)
     if known != snapshot.fingerprint:
         write(snapshot, url)
+    return replace(
+        report_of(snapshot, url, known),
+        pictures={"footprints": _footprints(pin, snapshot)} if snapshot.items else {},
+        seconds=perf_counter() - started,
+    )
+
+
+def report_of(taken: Header, url: str, known: str | None) -> StageReport:
+    """What a snapshot at `url` says, after one of fingerprint `known`; without its picture."""
     return StageReport(
-        outcome=_outcome(snapshot, known),
-        fingerprint=snapshot.fingerprint,
-        note=_note(snapshot, changed=known != snapshot.fingerprint),
+        outcome=_outcome(taken, known),
+        fingerprint=taken.fingerprint,
+        note=_note(taken, changed=known != taken.fingerprint),
         facts={
-            "items": len(snapshot.items),
-            "matched": snapshot.matched,
-            "cloud_cover": snapshot.summary.cloud_mean,
+            "items": taken.summary.count,
+            "matched": taken.matched,
+            "cloud_cover": taken.summary.cloud_mean,
             "snapshot": url,
         },
         tables={
             "superseded": [
-                {"item": one.id, "kept": one.kept, "why": one.reason} for one in snapshot.superseded
+                {"item": one.id, "kept": one.kept, "why": one.reason} for one in taken.superseded
             ],
-            "rejected": [{"item": one.id, "why": one.reason} for one in snapshot.rejected],
-            "warnings": [{"warning": text} for text in snapshot.warnings],
+            "rejected": [{"item": one.id, "why": one.reason} for one in taken.rejected],
+            "warnings": [{"warning": text} for text in taken.warnings],
         },
-        rows=len(snapshot.items),
+        rows=taken.summary.count,
         columns=read_columns(url),
-        pictures={"footprints": _footprints(pin, snapshot)} if snapshot.items else {},
-        seconds=perf_counter() - started,
-        bytes_read=snapshot.summary.metadata_bytes,
+        bytes_read=taken.summary.metadata_bytes,
     )
 
 
@@ -89,18 +98,18 @@ def query_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> ItemQuery:
     )
 
 
-def _outcome(snapshot: Snapshot, known: str | None) -> Outcome:
-    if not snapshot.items:
+def _outcome(taken: Header, known: str | None) -> Outcome:
+    if not taken.summary.count:
         return Outcome.EMPTY
-    return Outcome.UNCHANGED if known == snapshot.fingerprint else Outcome.WRITTEN
+    return Outcome.UNCHANGED if known == taken.fingerprint else Outcome.WRITTEN
 
 
-def _note(snapshot: Snapshot, *, changed: bool) -> str:
+def _note(taken: Header, *, changed: bool) -> str:
     state = "changed" if changed else "as before"
-    dropped = f", {len(snapshot.superseded)} superseded" if snapshot.superseded else ""
-    if not snapshot.items:
+    dropped = f", {len(taken.superseded)} superseded" if taken.superseded else ""
+    if not taken.summary.count:
         return f"the catalogue has no item here ({state}{dropped})"
-    return f"{len(snapshot.items)} items ({state}{dropped})"
+    return f"{taken.summary.count} items ({state}{dropped})"
 
 
 def _footprints(pin: Pin, snapshot: Snapshot) -> bytes:

@@ -9,7 +9,7 @@ from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import read, read_header
 from geostack_dagster.domain.identity import Superseded
 from geostack_dagster.domain.partition import Partition
-from geostack_dagster.errors import ConfigurationError, Reason
+from geostack_dagster.errors import ConfigurationError, IntegrityError, Reason
 from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -29,19 +29,21 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         IntegrityError: If a file's header contradicts the Item.
     """
     started = perf_counter()
-    recipe = recipe_of(spec, partition, workspace)
     url = workspace.layout.recipe(partition)
-    text = recipe.dumps().encode()
-    changed = not storage.exists(url) or storage.read_bytes(url) != text
-    # Before it is written: a Recipe on disk is one that was proven to open.
-    signer = signer_for(spec.provider, workspace.settings)
+    recipe = _current(spec, partition, workspace)
     probes: list[ProbeReport] = []
-    if changed and recipe.items:
-        with attempt.kept(partition, workspace, "stack"):
-            tolerant = spec.max_soft_errors > 0
-            probes = probe(recipe, signer, tolerant=tolerant, transport=spec.transport)
-    if changed:
-        storage.write_bytes(url, text)
+    changed = recipe is None
+    if recipe is None:
+        recipe = recipe_of(spec, partition, workspace)
+        # Before it is written: a Recipe on disk is one that was proven to open.
+        if recipe.items:
+            signer, tolerant = (
+                signer_for(spec.provider, workspace.settings),
+                spec.max_soft_errors > 0,
+            )
+            with attempt.kept(partition, workspace, "stack"):
+                probes = probe(recipe, signer, tolerant=tolerant, transport=spec.transport)
+        storage.write_bytes(url, recipe.dumps().encode())
     return StageReport(
         outcome=_outcome(recipe, changed=changed),
         fingerprint=recipe.fingerprint,
@@ -71,13 +73,18 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the Recipe if it was made from the present snapshot; None if it was not."""
+    recipe = _current(spec, partition, workspace)
+    return None if recipe is None else recipe.fingerprint
+
+
+def _current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Recipe | None:
     try:
         known = read_header(workspace.layout.snapshot(partition)).fingerprint
         recipe = Recipe.loads(storage.read_bytes(workspace.layout.recipe(partition)))
-    except FileNotFoundError:
+    except (FileNotFoundError, IntegrityError):  # one that is damaged is made again
         return None
     is_current = (recipe.snapshot, recipe.made_by) == (known, spec.code_version("stack"))
-    return recipe.fingerprint if is_current else None
+    return recipe if is_current else None
 
 
 def recipe_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Recipe:

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import SIGNATURE
-from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.errors import ConfigurationError, IntegrityError, ServiceError
 from geostack_dagster.storage import staged
 
 MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -103,19 +105,20 @@ def write_cog(
         ConfigurationError: If bands differ in type, or one is neither float32 nor uint8 of the
             grid's shape, or holds the nodata value.
         IntegrityError: If a tag holds a signature, or the file does not read back equal.
-        ServiceError: If the object store does not take the file.
+        ServiceError: If the disk or the object store does not take the file.
     """
     _check(bands, grid, nodata)
     _check_unsigned(tags or {}, url)
     statistics = {name: statistics_of(values) for name, values in bands.items()}
     texts = {name: (descriptions or {}).get(name, BandText()) for name in bands}
     with staged(url) as path:
-        with rasterio.open(path, "w", **_profile(bands, grid, nodata)) as target:
-            target.update_tags(**(tags or {}))
-            for number, (name, values) in enumerate(bands.items(), start=1):
-                target.write(_filled(values, nodata), number)
-                _describe(target, number, name, texts[name], statistics[name])
-        _verify(path, bands, grid, nodata)
+        with _taken(path):
+            with rasterio.open(path, "w", **_profile(bands, grid, nodata)) as target:
+                target.update_tags(**(tags or {}))
+                for number, (name, values) in enumerate(bands.items(), start=1):
+                    target.write(_filled(values, nodata), number)
+                    _describe(target, number, name, texts[name], statistics[name])
+            _verify(path, bands, grid, nodata)
         return CogReport(
             url=url,
             size=path.stat().st_size,
@@ -204,6 +207,17 @@ def _describe(target: Any, number: int, name: str, text: BandText, statistics: S
     if text.long_name:
         stated["long_name"] = text.long_name
     target.update_tags(number, **stated)
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[None]:
+    """What GDAL says of a disk that does not take a file; it may say so only when it reads back."""
+    try:
+        yield
+    except RasterioIOError as error:
+        raise ServiceError(
+            f"{path.name} was not written as it should be ({error}); make room on the disk"
+        ) from error
 
 
 def _verify(path: Path, bands: Mapping[str, Map | Classes], grid: Grid, nodata: float) -> None:

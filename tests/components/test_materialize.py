@@ -128,3 +128,17 @@ def test_a_broken_partition_fails_alone_and_by_name(instance, in_sandbox):
     done = _latest(instance, "cube")
     assert done[key_of("2024-07-03", "field")].metadata["outcome"].value == "written"
     assert key_of("2024-07-08", "field") not in done
+
+
+def test_a_backfill_of_nothing_new_asks_the_catalogue_once_for_each_aoi(instance, in_sandbox):
+    tags = range_tags(["2024-07-01", "2024-07-08"], ["field"])
+    assert _run(instance, tags=tags).success
+    in_sandbox.control.clear_log()
+
+    assert _run(instance, tags=tags).success
+
+    asked = [entry for entry in in_sandbox.control.log() if "search" in entry["path"]]
+    assert len(asked) == 1
+    latest = _latest(instance, "snapshot")
+    assert len(latest) == 8
+    assert {event.metadata["outcome"].value for event in latest.values()} == {"empty", "unchanged"}

@@ -17,7 +17,7 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 TOOLS = Path(os.environ.get("GEOSTACK_TOOLS", _ROOT / ".tools"))
 PYTHON = TOOLS / "services" / "bin" / "python"
-_UP_S, _DOWN_S = 60.0, 10.0
+_DOWN_S = 10.0
 _SAID = 20  # lines of a server's log that are quoted
 
 
@@ -33,6 +33,8 @@ class Launch:
     stop: signal.Signals = signal.SIGTERM
     is_up: Callable[[], bool] | None = None
     """Whether it answers; None where accepting a connection says so."""
+    patience_s: float = 60.0
+    """How long it may take to answer."""
 
 
 def free_port() -> int:
@@ -106,7 +108,7 @@ def _without_credentials() -> dict[str, str]:
 
 def _wait(process: subprocess.Popen[bytes], launch: Launch) -> None:
     is_up = launch.is_up or (lambda: _accepts(launch.port))
-    deadline = time.monotonic() + _UP_S
+    deadline = time.monotonic() + launch.patience_s
     while not is_up():
         if process.poll() is not None or time.monotonic() > deadline:
             said = launch.log.read_text(errors="replace").splitlines()[-_SAID:]
