@@ -190,10 +190,10 @@ def _day(
     return life.play(frozenset(place for one in filled for place in product(*one)))
 
 
-def run_alone(pipeline: str, day: str, aoi: str) -> None:
+def run_alone(pipeline: str, day: str, aoi: str, *stages: str) -> None:
     """Materialize a partition with the instance and the sandbox that the environment names."""
     with _chain() as chain:
-        chain.materialize(pipeline, day, [aoi])
+        chain.materialize(pipeline, day, [aoi], stages=stages)
 
 
 def _leaks(out: Path, sandbox: "Sandbox") -> list[str]:

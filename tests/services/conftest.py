@@ -91,8 +91,9 @@ def azurite(logs: Path) -> Iterator[Account]:
 
 @contextmanager
 def _moto(port: int, log: Path, *options: object) -> Iterator[None]:
-    program = require("moto-and-pgstac", TOOLS / "services/bin/moto_server")
-    command = [program, "-H", "127.0.0.1", "-p", port, *options]
+    python = require("moto-and-pgstac", TOOLS / "services/bin/python")
+    program = Path(__file__).with_name("moto_one_by_one.py")
+    command = [python, program, "-H", "127.0.0.1", "-p", port, *options]
     with running(Launch(command=[str(part) for part in command], port=port, log=log)):
         yield
 
