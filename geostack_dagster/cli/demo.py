@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +171,9 @@ def run(out: Path, *, items: Path | None = None) -> dict[str, Any]:
 
 
 def _day(
-    chain: Chain, sandbox: "Sandbox", filled: Sequence[tuple[Sequence[str], ...]]
+    chain: Chain,
+    sandbox: "Sandbox",
+    filled: Sequence[tuple[Sequence[str], Sequence[str], Sequence[str]]],
 ) -> list[dict[str, Any]]:
     from geostack_dagster.cli.day import Life
 

@@ -61,6 +61,7 @@ class TestFingerprints(contract.TestFingerprints):
 class TestElsewhere:
     """Writers in other processes, which find the place by their environment."""
 
+    @pytest.mark.timeout(600)
     def test_the_same_partitions_by_writers_who_meet_in_the_middle(self, versioned: CubeStore):
         halves = [list(range(first, PARTITIONS, WRITERS // 2)) for first in range(WRITERS // 2)]
         work = [*halves, *(numbers[::-1] for numbers in halves)]
@@ -72,7 +73,7 @@ class TestElsewhere:
             )
             for numbers in work
         ]
-        assert [process.wait(100) for process in processes] == [0] * WRITERS
+        assert [process.wait(500) for process in processes] == [0] * WRITERS
         assert_complete(versioned, PARTITIONS)
 
 
