@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 LATE_DATE = "2024-07-13"
 _TILE, _AOI = "32TMT", "emmental"
 _CHANGED, _KILLED = "2024-07-03", "2024-06-08"
-_HELD_BACK = {"path": "*SCL*", "latency_s": 60.0}
+_HELD_BACK = {"path": "*SCL*", "latency_s": 120.0}
 """Pixels of one band of a killed run never come; the others are written meanwhile."""
 _RUN = "import sys; from geostack_dagster.cli.demo import run_alone; run_alone(*sys.argv[1:])"
-_PATIENCE_S = 180.0
+_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
