@@ -157,21 +157,6 @@ def exists(url: str) -> bool:
     return True
 
 
-def find(folder: str, name: str) -> list[str]:
-    """URLs of all files of a name below a folder, in order. Raises as `read_bytes` does."""
-    local = local_path(folder)
-    if local is not None:
-        return sorted(str(path) for path in local.rglob(name) if path.is_file())
-    if not _is_object_store(folder):
-        system, path = fsspec.url_to_fs(folder)
-        found = system.find(path) if system.isdir(path) else []
-        return sorted(system.unstrip_protocol(one) for one in found if basename(one) == name)
-    with _translated(folder):
-        pages = list(obstore.list(from_url(folder)))
-    keys = [str(entry["path"]) for page in pages for entry in page]
-    return sorted(f"{folder}/{key}" for key in keys if basename(key) == name)
-
-
 def delete(url: str) -> None:
     """Remove a file; nothing happens if there is none. Raises as `read_bytes` does."""
     local = local_path(url)

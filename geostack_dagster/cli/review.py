@@ -27,7 +27,8 @@ def export(
     """
     workspace = Workspace(required("GEOSTACK_STORAGE"))
     folder = workspace.layout.reviews(pipeline)
-    queues = storage.find(folder if aoi is None else f"{folder}/{aoi}", QUEUE)
+    names = sorted(name for name in storage.listing(folder) if name.endswith(f"/{QUEUE}"))
+    queues = [f"{folder}/{name}" for name in names if aoi in (None, name.partition("/")[0])]
     if not queues:
         raise ConfigurationError(
             f"{pipeline} has no review queue{'' if aoi is None else f' over {aoi}'} yet; "

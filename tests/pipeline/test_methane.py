@@ -147,6 +147,13 @@ def test_what_is_only_relative_gets_no_rate(workspace):
     assert table["rate_kg_h"].isna().all()
     assert table["not_quantified"].str.contains("relative").all()
     assert "rate_kg_h" not in {k for k, v in report.facts.items() if v is not None}
+    partition = Partition(spec.name, AREA, DAY, spec.cadence)
+    folder = Path(workspace.layout.published(partition, "plumes"))
+    item = json.loads((folder / f"relative-plumes-{AREA}-{DAY}.json").read_text())
+    assert item["properties"]["geostack:calibration"] == "relative, uncalibrated"
+    assert item["properties"]["geostack:rate_kg_h"] is None
+    outlines = json.loads(next(folder.glob("*.geojson")).read_text())["features"]
+    assert all(one["properties"]["rate_95_high_kg_h"] is None for one in outlines)
 
 
 def test_a_published_scene_says_what_it_was_made_from(workspace):
