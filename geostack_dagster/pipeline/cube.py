@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from functools import partial
 from time import perf_counter
 
+from geostack_dagster import __version__
 from geostack_dagster.cube.ledger import LedgerEntry, LedgerRow
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
@@ -63,7 +64,9 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     else:
         store.ensure(schema_of(spec, recipe))
         with attempt.kept(partition, workspace, "cube", partial(_tried, visit)):
-            report = _write(spec, store, visit, commit=commit_of(partition, made_from))
+            report = _write(
+                spec, store, visit, commit=commit_of(spec, "cube", partition, made_from)
+            )
         account = Account(recipe, visit.failures())
     days = set(recipe.days)
     slots = [one for one in store.slots(group, recipe.window) if one.day in days]
@@ -182,9 +185,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def commit_of(partition: Partition, made_from: str) -> Commit:
+def commit_of(spec: PipelineSpec, stage: str, partition: Partition, made_from: str) -> Commit:
     """The note of a commit."""
-    return Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=made_from)
+    return Commit(
+        pipeline=partition.pipeline,
+        partition=str(partition),
+        fingerprint=made_from,
+        code_version=f"{__version__} {stage} {spec.code_version(stage)}",
+    )
 
 
 def _write(spec: PipelineSpec, store: CubeStore, visit: Visit, *, commit: Commit) -> WriteReport:

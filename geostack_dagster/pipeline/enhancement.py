@@ -139,7 +139,7 @@ def _write(ask: Ask, plans: Sequence[DayPlan], shelf: Shelf) -> tuple[WriteRepor
     grid, store = ask.grid, ask.store
     results = [plan.retrieve() for plan in plans]
     store.ensure(_schema(ask, grid))
-    commit = cube.commit_of(ask.partition, shelf.fingerprint)
+    commit = cube.commit_of(ask.spec, "enhancement", ask.partition, shelf.fingerprint)
     shelf.clear(set(ask.partition.window.days) - {plan.day for plan in plans})
     if not plans:
         return store.clear(GROUP, ask.partition.window, commit), {}

@@ -131,7 +131,7 @@ def _make(
     source = store.schema(spec.record.quantity)
     schema = _schema(spec, source)
     store.ensure(schema)
-    commit = cube.commit_of(partition, shelf.fingerprint)
+    commit = cube.commit_of(spec, "indices", partition, shelf.fingerprint)
     if not filled:
         shelf.clear(partition.window.days)
         return store.clear(GROUP, partition.window, commit), _Done()

@@ -163,7 +163,7 @@ def _make(work: _Work) -> tuple[WriteReport, dict[str, Any]]:
     source = work.store.schema(MAPS)
     work.store.ensure(_schema(work.spec, source))
     partition = work.shelf.partition
-    commit = cube.commit_of(partition, work.shelf.fingerprint)
+    commit = cube.commit_of(work.spec, GROUP, partition, work.shelf.fingerprint)
     work.shelf.clear(set(partition.window.days) - {slot.day for slot in work.filled})
     if not work.filled or work.champion is None:
         return work.store.clear(GROUP, partition.window, commit), {}

@@ -82,7 +82,8 @@ def roll_back(
     )
     before = storage.read_bytes(url) if storage.exists(url) else None
     storage.write_bytes(url, hold.dumps())
-    commit = Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=hold.refused)
+    said = f"as in {snapshot}"
+    commit = Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=said)
     try:
         if spec.record.geometry is Geometry.SWATH:
             swaths = swath_store(spec, partition, workspace)

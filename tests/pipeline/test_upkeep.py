@@ -10,7 +10,7 @@ from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.upkeep import history, maintain, release, roll_back
-from tests.pipeline.conftest import FIELD, Chain, spec_of
+from tests.pipeline.conftest import FIELD, STAGES, Chain, spec_of
 
 DAY, OTHER = "2024-07-03", "2024-07-08"
 
@@ -53,7 +53,13 @@ def test_history_tells_who_wrote_what(chain):
 
     written = [one for one in entries if one.action == "write"]
     assert {one.commit.partition for one in written} == {f"{chain.spec.name}/field/{DAY}"}
-    assert all(one.commit.fingerprint and one.commit.code_version for one in written)
+    assert {one.commit.fingerprint for one in written} == {
+        STAGES[noun].current(chain.spec, chain.partition(DAY), chain.workspace)
+        for noun in ("cube", "indices")
+    }
+    for noun in ("cube", "indices"):
+        version = f"{noun} {chain.spec.code_version(noun)}"
+        assert any(version in one.commit.code_version for one in written)
     assert [one.written_at for one in entries] == sorted(
         (one.written_at for one in entries), reverse=True
     )

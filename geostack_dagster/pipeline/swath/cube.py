@@ -9,7 +9,6 @@ import xarray as xr
 
 from geostack_dagster.auth.signer import Signer
 from geostack_dagster.cube.ledger import LedgerEntry, Status
-from geostack_dagster.cube.store import Commit
 from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.cube.swaths.store import SwathStore, open_swaths
 from geostack_dagster.cube.swaths.writing import GranuleRecord, SwathReport
@@ -19,6 +18,7 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import AssetError
 from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.account import absent, row_of
+from geostack_dagster.pipeline.cube import commit_of
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.swath.misses import Misses
@@ -48,9 +48,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     store = swath_store(spec, partition, workspace)
     misses = Misses.of(spec, recipe)
     reads = _Reads(recipe, signer_for(spec.provider, workspace.settings), misses)
-    commit = Commit(
-        pipeline=partition.pipeline, partition=str(partition), fingerprint=_made_from(recipe)
-    )
+    commit = commit_of(spec, "cube", partition, _made_from(recipe))
     with attempt.kept(partition, workspace, "cube", misses.rows):
         records = [
             *(reads.record(item) for item in recipe.items),

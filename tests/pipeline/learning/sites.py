@@ -162,7 +162,7 @@ def write_cube(workspace: Workspace, site: Site, *, gain: float = 1.0) -> None:
         },
     )
     record = SlotRecord(day=site.day, item_count=1, acquired=site.acquired)
-    commit = cube.commit_of(site.partition, f"pixels of {site.name} x {gain}")
+    commit = cube.commit_of(SPEC, GROUP, site.partition, f"pixels of {site.name} x {gain}")
     store.write(GROUP, site.partition.window, data, [record], commit)
 
 
