@@ -35,9 +35,8 @@ SMALLER: Mapping[str, Any] = {
         "holdout": "2024-07-01",
         "shares": {"train": 0.5, "validation": 0.12, "test": 0.0, "gate": 0.38},
     },
-    "training": {"steps": 160, "batch": 12, "checkpoint_every": 40},
-    "bootstrap": {"draws": 1000},
-    "canaries": {"trials": 15, "rates_t_h": [2.0, 5.0]},
+    "training": {"steps": 120, "batch": 12, "checkpoint_every": 40},
+    "canaries": {"trials": 12, "rates_t_h": [2.0, 5.0], "size": 96},
     "retrain": {"new_labels": 10, "cool_down_hours": 0},
 }
 """Attributes of the detector that the demonstration sets; the rest is as shipped."""

@@ -54,7 +54,7 @@ def retrain_sensor(spec: DetectorSpec, look: Look) -> dg.SensorDefinition:
         """One tick."""
         from geostack_dagster.pipeline.labels import label_log
         from geostack_dagster.pipeline.learning.training_set import collect
-        from geostack_dagster.pipeline.learning.triggers import advise
+        from geostack_dagster.pipeline.learning.triggers import advise, trained_on
         from geostack_dagster.pipeline.learning.triggers import look as look_at
 
         cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
@@ -79,9 +79,7 @@ def retrain_sensor(spec: DetectorSpec, look: Look) -> dg.SensorDefinition:
             return dg.SkipReason(f"could not look: {redact(str(error))}")
         if not material.scenes:
             return dg.SkipReason(f"{advice.note}; but no label lies on a cube yet")
-        if material.fingerprint == cursor.get("run_key") or _was_trained(
-            context.instance, material.fingerprint
-        ):
+        if material.fingerprint in (cursor.get("run_key"), trained_on(loop)):
             return dg.SkipReason(
                 f"{advice.note}; but the same pixels and labels were trained on before "
                 f"({material.fingerprint})"
@@ -197,9 +195,3 @@ def _is_busy(instance: dg.DagsterInstance, name: str) -> bool:
         if any(key.path[0] == name for key in run.asset_selection or ()):
             return True
     return False
-
-
-def _was_trained(instance: dg.DagsterInstance, data: str) -> bool:
-    """Whether a run with this data ended well; one that failed may be asked for again."""
-    done = dg.RunsFilter(tags={DATA: data}, statuses=[dg.DagsterRunStatus.SUCCESS])
-    return instance.get_runs_count(done) > 0

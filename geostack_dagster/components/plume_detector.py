@@ -130,6 +130,8 @@ class PlumeDetector(dg.Component, dg.Model, dg.Resolvable):
     drift: DriftModel = DriftModel()
     recent_days: int = Field(default=60, ge=1)
     """Newest days that the drift test looks at."""
+    drift_cron: str = "0 7 * * 1"
+    """When the drift test looks; Monday mornings by default."""
     retrain: RetrainModel = RetrainModel()
     sensors: LookModel = LookModel()
     owners: Sequence[str] = ()
@@ -173,9 +175,14 @@ class PlumeDetector(dg.Component, dg.Model, dg.Resolvable):
         sensors = [retrain_sensor(spec, look)]
         if any(one.methane is not None and one.methane.detector == name for one in sources):
             sensors.append(reinfer_sensor(spec, look))
-        return dg.Definitions(
-            assets=detector_assets(spec, owners=list(self.owners)), sensors=sensors
+        schedule = dg.ScheduleDefinition(
+            name=f"{name}_drift",
+            target=dg.AssetSelection.assets([name, "drift"]),
+            cron_schedule=self.drift_cron,
+            description="Compares the newest scenes with those that the champion learned from.",
         )
+        assets = detector_assets(spec, owners=list(self.owners))
+        return dg.Definitions(assets=assets, sensors=sensors, schedules=[schedule])
 
 
 def _stated(section: dg.Model) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Learned:
     detector: Detector
     name: str = "learned"
     core: int = 384
-    """Rows and columns of a tile without its halo."""
+    """Rows and columns of a tile without its halo; less for a scene that is smaller."""
 
     @property
     def probabilistic(self) -> bool:
@@ -56,7 +56,9 @@ class Learned:
 
     def find(self, maps: Maps) -> Found:
         """Logits, and plumes at the detector's threshold."""
-        logit = self.detector.logit(maps.channels, core=self.core)
+        align = self.detector.architecture.align
+        whole = -(-max(maps.states.shape) // align) * align
+        logit = self.detector.logit(maps.channels, core=min(self.core, whole))
         return Found(logit, segment(logit, self.detector.threshold).labels)
 
 

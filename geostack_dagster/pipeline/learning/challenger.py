@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from geostack_dagster import storage
-from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.inference.detector import Detector
 from geostack_dagster.learning.calibrate import calibrated
 from geostack_dagster.learning.model_card import Coverage, ModelCard, code_digest
@@ -110,7 +109,6 @@ def _facts(loop: Loop, found: TrainingSet, trained: Trained, detector: Detector)
         "resumed_at": trained.resumed_at,
         "training_seconds": round(trained.seconds, 1),
         "trained": _now(),
-        "samples": fingerprint(trained.data),
     }
 
 

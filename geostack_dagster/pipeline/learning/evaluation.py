@@ -82,7 +82,7 @@ def run(loop: Loop) -> StageReport:
     if document is None:
         document = _judged(loop, found, match)
         write_document(_url(loop, match), document)
-    write_document(loop.url(_POINTER), {"evaluation": _url(loop, match)})
+    write_document(loop.url(_POINTER), {"evaluation": _file(match)})
     return _report(loop, match, document, seconds=perf_counter() - started, unchanged=unchanged)
 
 
@@ -95,11 +95,17 @@ def decision_of(loop: Loop, match: Match) -> Decision | None:
 def last_evaluation(loop: Loop) -> dict[str, Any] | None:
     """What was found in the last evaluation; None if there was none."""
     pointer = find_document(loop.url(_POINTER))
-    return None if pointer is None else find_document(pointer["evaluation"])
+    if pointer is None:
+        return None
+    return find_document(loop.url("evaluations", pointer["evaluation"]))
 
 
 def _url(loop: Loop, match: Match) -> str:
-    return loop.url("evaluations", f"{match.challenger}-{match.name}.json")
+    return loop.url("evaluations", _file(match))
+
+
+def _file(match: Match) -> str:
+    return f"{match.challenger}-{match.name}.json"
 
 
 def _judged(loop: Loop, found: TrainingSet, match: Match) -> dict[str, Any]:

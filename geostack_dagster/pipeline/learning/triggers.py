@@ -100,7 +100,8 @@ def look(loop: Loop, *, mark: int, asked: datetime | None, now: datetime) -> Kno
     trained = _trained(loop)
     times = [one for one in (asked, trained) if one is not None]
     drift = last_drift(loop)
-    is_drift = drift is not None and drift["drifted"] and drift["champion"] is not None
+    champion = loop.registry.aliases.champion  # drift from what another one learnt is past
+    is_drift = drift is not None and drift["drifted"] and drift["champion"] == champion
     return Known(
         now=now,
         new_labels=new,
@@ -114,6 +115,12 @@ def _new(sets: Sequence[LabelSet], known: Mapping[str, str]) -> int:
     """Labels whose latest statement is not the one that was learnt."""
     stated = {label.id: label for one in sets for label in one.labels}
     return sum(known.get(name) != statement(label) for name, label in stated.items())
+
+
+def trained_on(loop: Loop) -> str | None:
+    """Fingerprint of the material that the present challenger learnt from."""
+    document = find_document(loop.url("challenger.json"))
+    return None if document is None else str(document["inputs"])
 
 
 def _trained(loop: Loop) -> datetime | None:

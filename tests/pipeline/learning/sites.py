@@ -15,6 +15,8 @@ from pyproj import Transformer
 from rasterio import features
 from rasterio.transform import Affine
 
+from geostack_dagster import storage
+from geostack_dagster.catalog import snapshot
 from geostack_dagster.cube.schema import CubeSchema, Variable
 from geostack_dagster.cube.slots import SlotRecord
 from geostack_dagster.domain.aoi import AOI
@@ -164,6 +166,23 @@ def write_cube(workspace: Workspace, site: Site, *, gain: float = 1.0) -> None:
     record = SlotRecord(day=site.day, item_count=1, acquired=site.acquired)
     commit = cube.commit_of(SPEC, GROUP, site.partition, f"pixels of {site.name} x {gain}")
     store.write(GROUP, site.partition.window, data, [record], commit)
+    layout = workspace.layout
+    storage.write_bytes(layout.recipe(site.partition), b'{"items": []}')
+    snapshot.write(
+        snapshot.Snapshot(
+            provider=SPEC.provider.slug,
+            collections=(SPEC.collection,),
+            query={},
+            fingerprint=snapshot.snapshot_fingerprint([]),
+            matched=0,
+            superseded=(),
+            rejected=(),
+            warnings=(),
+            summary=snapshot.Summary.of([], site.aoi),
+            items=[],
+        ),
+        layout.snapshot(site.partition),
+    )
 
 
 def labels_of(workspace: Workspace, site: Site, *, source: str = "CH4PLM") -> list[Label]:
