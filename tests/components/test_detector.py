@@ -46,7 +46,7 @@ class Code:
     def tick(self, sensor: str, cursor: str | None = None):
         repository = self.definitions.get_repository_def()
         context = dg.build_sensor_context(
-            instance=self.instance,
+            instance_ref=self.instance.get_ref(),  # as the daemon does: AOIs are looked up by it
             cursor=cursor,
             repository_def=repository,
             resources={"storage": Storage(root=self.loop.workspace.root, aoi_folder="")},
