@@ -27,6 +27,7 @@ from tests.pipeline.learning.sites import (
 )
 
 LOOK = Look(most_requests=2)
+pytestmark = pytest.mark.timeout(600)  # trainings, on machines that others use as well
 
 
 class Code:
