@@ -146,3 +146,19 @@ def test_no_way_around_the_check(instance, liar):
     assert not tick.run_requests
     assert "pixels contradict the metadata" in tick.skip_message
     assert liar in tick.skip_message
+
+
+def test_a_check_by_itself_looks_at_the_newest_partitions(instance):
+    assert run(instance, "snapshot", "stack", "cube", partition_key=key_of(DAY, "field")).success
+    chosen = dg.AssetSelection.checks(dg.AssetCheckKey(CUBE, "fingerprint"))
+    job = dg.define_asset_job("only_a_check", selection=chosen)
+    alone = dg.Definitions.merge(code(), dg.Definitions(jobs=[job]))
+
+    found = alone.resolve_job_def("only_a_check").execute_in_process(
+        instance=instance, run_config=QUIET, raise_on_error=False
+    )
+
+    assert found.success
+    (result,) = found.get_asset_check_evaluations()
+    assert result.passed
+    assert result.metadata["partitions"].value == 1
