@@ -24,6 +24,7 @@ class Person:
     def __post_init__(self) -> None:
         self.album.mkdir(parents=True, exist_ok=True)
         self.page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
