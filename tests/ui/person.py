@@ -49,6 +49,10 @@ class Person:
         dialog = self.page.get_by_role("dialog").first
         field = dialog.get_by_role("textbox", name="ex: 2")
         choose = dialog.get_by_text("Select a partition or create one")
+        confirm = self.page.get_by_role("button", name="Confirm")
+        expect(field.or_(confirm)).to_be_visible()
+        if confirm.is_visible():  # a parent in another group is not there yet, such as a model
+            confirm.click()
         # Until partitions are known there is a field for AOIs in the place of that for dates.
         expect(field).to_be_visible()
         expect(choose).to_have_count(1)
