@@ -3,8 +3,9 @@
     python benchmarks/soak.py --minutes 15
 
 Over the sandbox. Sensors look every half minute and schedules fire every five, so that they get
-into one another's way as often as they can. Exit code 0 says that no run failed, that nothing
-was computed twice, and that the memory of no server grew.
+into one another's way as often as they can. Exit code 0 says that no run or tick failed and that
+nothing was computed twice. The figures say how the memory of the servers went, and which runs
+found nothing to do.
 """
 
 import argparse
