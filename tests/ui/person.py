@@ -70,11 +70,13 @@ class Person:
 
     def waits_for_runs(self, number: int, *, within_ms: int) -> None:
         """Stay at the list of runs until so many have succeeded and none failed."""
-        self.visit("/runs?view=all")
+        self.visit("/runs")
         self.sees("Launched by")
-        table = self.page.get_by_role("table").first
-        expect(table.get_by_text("Success", exact=True)).to_have_count(number, timeout=within_ms)
-        expect(table.get_by_text("Failure", exact=True)).to_have_count(0)
+        success, failure = (
+            self.page.get_by_text(words, exact=True) for words in ("Success", "Failure")
+        )
+        expect(success).to_have_count(number, timeout=within_ms)
+        expect(failure).to_have_count(0)
 
     def turns_on(self, sensor: str) -> None:
         """Flip the switch of a sensor."""

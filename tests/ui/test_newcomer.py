@@ -52,7 +52,8 @@ def test_the_quicklook_is_on_the_asset_page(person):
 
 def test_a_backfill_of_a_range_of_dates_over_two_aois_is_seen_to_finish(person):
     person.materialize(FILLED, RANGE, AOIS)
-    person.visit("/runs?view=backfills")
+    person.visit("/runs")
+    person.page.get_by_role("tab", name="Backfills").click()
     person.sees("6 partitions")
     person.sees(re.compile("^Completed$"), within_ms=RUNS_MS)
     person.photograph("backfill")
