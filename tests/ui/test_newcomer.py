@@ -54,7 +54,7 @@ def test_a_backfill_of_a_range_of_dates_over_two_aois_is_seen_to_finish(person):
     person.visit("/runs")
     person.page.get_by_role("tab", name="Backfills").click()
     person.sees("6 partitions")
-    person.sees(re.compile("^Completed$"), within_ms=RUNS_MS)
+    person.sees(re.compile("^(Completed|Success)$"), within_ms=RUNS_MS)
     person.photograph("backfill")
     person.visit(f"/assets/{FILLED}/cube?view=partitions")
     person.sees("Materialized (7)")
