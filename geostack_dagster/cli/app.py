@@ -4,55 +4,22 @@ Every command takes `--json` for machines. Heavy modules are imported by the com
 them, so `geostack --help` answers at once.
 """
 
-import json
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from geostack_dagster.cli.command import ItemsOption, JsonFlag, guarded, print_json, show_facts
+from geostack_dagster.cli.groups import GROUPS
 from geostack_dagster.cli.terminal import console, progress
-from geostack_dagster.errors import GeostackError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Earth-observation cubes and retrievals from several archives, as Dagster assets.",
 )
-sandbox_app = typer.Typer(no_args_is_help=True, help="Twins of the providers on this machine.")
-aoi_app = typer.Typer(no_args_is_help=True, help="Areas of interest.")
-app.add_typer(sandbox_app, name="sandbox")
-app.add_typer(aoi_app, name="aoi")
-review_app = typer.Typer(no_args_is_help=True, help="Uncertain plumes, for people to label.")
-app.add_typer(review_app, name="review")
-model_app = typer.Typer(no_args_is_help=True, help="Models that find plumes, and who is champion.")
-app.add_typer(model_app, name="model")
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
-ItemsOption = Annotated[
-    Path | None,
-    typer.Option("--items", help="Folder of recorded STAC Items that the twins serve as well."),
-]
-
-DetectorOption = Annotated[str, typer.Option(help="Detector: a folder below defs/.")]
-PersonOption = Annotated[str, typer.Option("--by", help="Who decides.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
-
-
-def guarded[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Print this project's errors as one line with their remedy, and exit with 2."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except GeostackError as error:
-            console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
-            raise typer.Exit(2) from error
-
-    return run
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 @app.command()
@@ -79,7 +46,7 @@ def demo(
 
         summary = run_live(out) if live else run(out, items=items)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     raise typer.Exit(0 if summary["ok"] else 1)
 
 
@@ -110,7 +77,7 @@ def report(
 
     with progress("reading the storage"):
         facts = page.write(out)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
     if open_it:
         page.show(out)
 
@@ -148,7 +115,7 @@ def snapshot(  # noqa: PLR0913 - a command's options are its parameters
     )
     with progress(f"searching {provider}"):
         facts = take(ask, output)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
 
 
 @app.command()
@@ -168,7 +135,7 @@ def plan(
 
     with progress(f"planning {pipeline}"):
         facts = plan_of(pipeline, start=start, end=end, aois=aoi)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
 
 
 @app.command()
@@ -186,7 +153,7 @@ def explain(
 
     explained = explanation.of_file(item, provider)
     if as_json:
-        _print_json(explained.to_json())
+        print_json(explained.to_json())
     else:
         explanation.show_explanation(explained)
 
@@ -205,7 +172,7 @@ def doctor(
 
     findings = checkup.run(providers or [], as_table=not as_json)
     if as_json:
-        _print_json([finding.to_json() for finding in findings])
+        print_json([finding.to_json() for finding in findings])
     raise typer.Exit(1 if checkup.is_ill(findings) else 0)
 
 
@@ -221,7 +188,7 @@ def history(
     """Show the commits of a pipeline's cubes over an AOI, newest first."""
     from geostack_dagster.cli import upkeep
 
-    _show(upkeep.history_of(pipeline, aoi, limit), as_json=as_json)
+    show_facts(upkeep.history_of(pipeline, aoi, limit), as_json=as_json)
 
 
 @app.command()
@@ -248,7 +215,7 @@ def rollback(  # noqa: PLR0913 - a command's options are its parameters
         facts = upkeep.release(pipeline, aoi, date)
     else:
         facts = upkeep.roll_back(pipeline, aoi, date, to, reason)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
 
 
 @app.command()
@@ -267,7 +234,7 @@ def maintain(
     from geostack_dagster.cli import upkeep
 
     facts = upkeep.maintained(pipelines or [], keep_days)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
     raise typer.Exit(1 if facts["failures"] else 0)
 
 
@@ -293,148 +260,5 @@ def rerun(  # noqa: PLR0913 - a command's options are its parameters
     choice = Choice(reason=reason, aois=tuple(aoi or ()), start=start, end=end)
     with progress(f"looking through the ledgers of {pipeline}"):
         facts = run(pipeline, choice, dry_run=dry_run)
-    _show(facts, as_json=as_json)
+    show_facts(facts, as_json=as_json)
     raise typer.Exit(1 if facts["left"] and not dry_run else 0)
-
-
-@aoi_app.command("add")
-@guarded
-def aoi_add(
-    file: Annotated[Path, typer.Argument(help="GeoJSON file; its name names the AOI.")],
-    *,
-    crs: Annotated[
-        str | None, typer.Option(help="CRS of its cubes; its UTM zone if absent.")
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Register an AOI in the storage and the Dagster instance, without waiting for the sensor."""
-    from geostack_dagster.cli import aois
-
-    _show(aois.add(file, crs), as_json=as_json)
-
-
-@review_app.command("export")
-@guarded
-def review_export(
-    pipeline: Annotated[str, typer.Argument(help="Pipeline name: a folder below defs/.")],
-    *,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("queue.geojson"),
-    aoi: Annotated[str | None, typer.Option(help="Only over this AOI.")] = None,
-    again: Annotated[bool, typer.Option("--all", help="Also what has a label already.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Write the review queue as GeoJSON, with pictures: set `state` of each feature you judge."""
-    from geostack_dagster.cli import review
-
-    _show(review.export(pipeline, out, aoi=aoi, again=again), as_json=as_json)
-
-
-@review_app.command("import")
-@guarded
-def review_import(
-    file: Annotated[Path, typer.Argument(help="The queue with states filled in, GeoJSON.")],
-    *,
-    reviewer: Annotated[
-        str | None, typer.Option(help="Who labelled; the user's login if absent.")
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Add labels to the store: PLUME, NO_PLUME, UNCERTAIN or UNOBSERVABLE."""
-    from geostack_dagster.cli import review
-
-    _show(review.take(file, reviewer), as_json=as_json)
-
-
-@model_app.command("list")
-@guarded
-def model_list(detector: DetectorOption = "plume_detector", *, as_json: JsonFlag = False) -> None:
-    """Every model that was registered, its role, and what became of it."""
-    from geostack_dagster.cli import models
-
-    _show(models.listed(models.loop_named(detector)), as_json=as_json)
-
-
-@model_app.command("show")
-@guarded
-def model_show(
-    model: Annotated[str, typer.Argument(help="Id of a model, or champion, or challenger.")],
-    *,
-    detector: DetectorOption = "plume_detector",
-    as_json: JsonFlag = False,
-) -> None:
-    """Where a model comes from, what was said of it, and what happened to it."""
-    from geostack_dagster.cli import models
-
-    _show(models.shown(models.loop_named(detector), model), as_json=as_json)
-
-
-@model_app.command("rollback")
-@guarded
-def model_rollback(
-    *,
-    by: PersonOption,
-    reason: ReasonOption,
-    detector: DetectorOption = "plume_detector",
-    as_json: JsonFlag = False,
-) -> None:
-    """Make the champion before this one champion again; its outputs are made anew."""
-    from geostack_dagster.cli import models
-
-    found = models.rolled_back(models.loop_named(detector), person=by, reason=reason)
-    _show(found, as_json=as_json)
-
-
-@model_app.command("override")
-@guarded
-def model_override(
-    model: Annotated[str, typer.Argument(help="Id of the challenger, or `challenger`.")],
-    outcome: Annotated[str, typer.Argument(help="promote, shadow or reject.")],
-    *,
-    by: PersonOption,
-    reason: ReasonOption,
-    detector: DetectorOption = "plume_detector",
-    as_json: JsonFlag = False,
-) -> None:
-    """Decide on the challenger against the gate; both decisions are kept."""
-    from geostack_dagster.cli import models
-
-    loop = models.loop_named(detector)
-    found = models.overridden(loop, model, outcome, person=by, reason=reason)
-    _show(found, as_json=as_json)
-
-
-@sandbox_app.command(
-    "run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)
-@guarded
-def sandbox_run(context: typer.Context, items: ItemsOption = None) -> None:
-    """Start the twins, run the command after `--` with their environment, stop everything."""
-    from geostack_dagster import sandbox
-
-    if not context.args:
-        console.print("give a command: geostack sandbox run -- CMD")
-        raise typer.Exit(2)
-    raise typer.Exit(sandbox.run(context.args, items=items))
-
-
-@sandbox_app.command("up")
-@guarded
-def sandbox_up(items: ItemsOption = None, *, as_json: JsonFlag = False) -> None:
-    """Keep the twins running and print the environment to export, until Ctrl-C."""
-    from geostack_dagster import sandbox
-
-    sandbox.up(items=items, as_json=as_json)
-
-
-def _show(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(facts)
-        return
-    from geostack_dagster.cli.tables import show
-
-    show(facts)
-
-
-def _print_json(document: object) -> None:
-    json.dump(document, sys.stdout, indent=1, default=str)
-    sys.stdout.write("\n")
