@@ -19,10 +19,11 @@ from geostack_dagster.cube.change import (
     require_unchanged,
 )
 from geostack_dagster.cube.distributed import scatter
+from geostack_dagster.cube.flagging import flag
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.store import WriteReport
 from geostack_dagster.cube.stream import Sink, Tally, stream
-from geostack_dagster.cube.unread import flag, partial_mark
+from geostack_dagster.cube.unread import partial_mark
 from geostack_dagster.engine import Engine
 
 

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +26,11 @@ def assert_complete(store: CubeStore, partitions: int) -> None:
     assert_holds(store, {number: number for number in range(partitions)})
     commits = Counter(entry.commit.fingerprint for entry in store.history() if entry.commit)
     assert commits == {f"made-{number}": 1 for number in range(partitions)}
+
+
+def test_what_is_imported_before_a_fork_leaves_icechunk_out():
+    code = "import sys, tests.cube.scenes; sys.exit('icechunk' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_eight_writers_of_neighbouring_and_of_the_same_partitions(tmp_path: Path):
