@@ -46,13 +46,13 @@ class Code:
 
     def tick(self, sensor: str, cursor: str | None = None):
         repository = self.definitions.get_repository_def()
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             instance_ref=self.instance.get_ref(),  # as the daemon does: AOIs are looked up by it
             cursor=cursor,
             repository_def=repository,
             resources={"storage": Storage(root=self.loop.workspace.root, aoi_folder="")},
-        )
-        return repository.get_sensor_def(f"{DETECTOR}_{sensor}").evaluate_tick(context)
+        ) as context:
+            return repository.get_sensor_def(f"{DETECTOR}_{sensor}").evaluate_tick(context)
 
     def run(self, keys, **asked) -> dg.ExecuteInProcessResult:
         job = self.definitions.resolve_implicit_global_asset_job_def()
