@@ -260,6 +260,7 @@ def test_every_emission_is_listed_and_nothing_else():
         (active.source.name, granule.day)
         for granule in GRANULES
         for active in emissions(granule.day)
+        if active.source.name in {one.aoi for one in GRANULES}  # EMIT does not see the desert
     }
     assert listed == emitted
     assert all(one.outline.geom_type == "Polygon" for one in COMPLEXES)
