@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Self, override
 
@@ -35,6 +35,7 @@ from icechunk import (
 from icechunk.config import SplitSizesDict
 from zarr.core.sync import sync
 
+from geostack_dagster import storage
 from geostack_dagster.cube.backend import Chunks, Committed, Note, Part, Settle
 from geostack_dagster.cube.failure import translated
 from geostack_dagster.cube.icechunk_storage import icechunk_storage, silence
@@ -48,6 +49,8 @@ _ATTEMPTS = 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
 _MANIFEST_SLOTS = 64
 _FORMAT = 1
+_OWN = {"config.yaml", "refs", "snapshots", "manifests", "transactions", "chunks"}
+"""What Icechunk keeps in the root of a repository."""
 
 
 class IcechunkBackend:
@@ -70,21 +73,26 @@ class IcechunkBackend:
         if "repository" in self.__dict__:
             return
         with translated(self.url), self.location.locked():
-            if not icechunk.Repository.exists(self._storage):
-                self._initialize(_configuration())
-            if not icechunk.Repository.exists(self._storage):
-                self._initialize(None)
+            for config in (_configuration(), None):
+                if not icechunk.Repository.exists(self._storage):
+                    self._initialize(config)
 
     def _initialize(self, config: RepositoryConfig | None) -> None:
-        """Create the repository; over what a creator left who died, and never over a branch.
+        """Create the repository; over what a creator left who died, and never over anything else.
 
         A creator may have died with the branch unwritten and the configuration written, or the
         other way round: a second one with a configuration is a conflict, which changes nothing.
         """
+        create = partial(
+            icechunk.Repository.create, self._storage, config=config, spec_version=_FORMAT
+        )
         with suppress(icechunk.ConflictError):
-            icechunk.Repository.create(
-                self._storage, config=config, spec_version=_FORMAT, check_clean_root=False
-            )
+            try:
+                create()
+            except icechunk.InvalidInputError:  # something is there
+                if not {path.partition("/")[0] for path in storage.listing(self.url)} <= _OWN:
+                    raise
+                create(check_clean_root=False)
 
     @cached_property
     def repository(self) -> icechunk.Repository:
