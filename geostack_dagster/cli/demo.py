@@ -103,13 +103,13 @@ class Chain:
         import dagster as dg
 
         repository = self.definitions.get_repository_def()
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             instance_ref=self.instance.get_ref(),
             cursor=cursor,
             repository_def=repository,
             resources=repository.get_top_level_resources(),
-        )
-        return repository.get_sensor_def(sensor).evaluate_tick(context)
+        ) as context:
+            return repository.get_sensor_def(sensor).evaluate_tick(context)
 
     def bury(self) -> int:
         """Mark runs whose process is gone as failed, as run monitoring does; how many."""

@@ -137,12 +137,12 @@ def test_no_way_around_the_check(instance, liar):
     assert not made(instance, "indices")
     # The reconcile sensor says so, and asks for nothing that would fail again.
     repository = code().get_repository_def()
-    context = dg.build_sensor_context(
+    with dg.build_sensor_context(
         instance_ref=instance.get_ref(),
         repository_def=repository,
         resources=repository.get_top_level_resources(),
-    )
-    tick = repository.get_sensor_def(f"{PIPELINE}_reconcile").evaluate_tick(context)
+    ) as context:
+        tick = repository.get_sensor_def(f"{PIPELINE}_reconcile").evaluate_tick(context)
     assert not tick.run_requests
     assert "pixels contradict the metadata" in tick.skip_message
     assert liar in tick.skip_message

@@ -39,13 +39,13 @@ def instance(in_sandbox, tmp_path, monkeypatch):
 def tick(instance, cursor: str | None = None) -> dg.SensorResult:
     repository = code().get_repository_def()
     sensor = repository.get_sensor_def(f"{PIPELINE}_reconcile")
-    context = dg.build_sensor_context(
+    with dg.build_sensor_context(
         instance_ref=instance.get_ref(),  # as the daemon does: its AOIs are looked up by it
         cursor=cursor,
         repository_def=repository,
         resources=repository.get_top_level_resources(),
-    )
-    return sensor.evaluate_tick(context)
+    ) as context:
+        return sensor.evaluate_tick(context)
 
 
 def run(instance, request: dg.RunRequest | None = None, *, nouns: tuple[str, ...] = ()) -> bool:
