@@ -48,7 +48,5 @@ def test_a_read_outlives_its_tokens(reads, scheme):
     assert found["lifetimes"] >= 6
     assert found["chunks"] > 200
     assert found["wrong"] == 0
-    # On a busy machine a token dies on its way, and the next one is asked for early. Threads that
-    # each asked for one would need hundreds.
-    assert found["tokens"] <= 1.5 * found["lifetimes"] + 1
+    assert found["tokens"] <= found["lifetimes"] + 1
     assert found["tokens"] >= 5, "it lived on tokens, not on one"
