@@ -23,6 +23,9 @@ from geostack_dagster.stack.recipe import MaskPolicy, Recipe, Skipped
 def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> StageReport:
     """Turn the snapshot's Items into a Recipe; open the first asset of every container.
 
+    A snapshot in which only other properties changed gives the Recipe that is there already: it is
+    recorded to be of the new snapshot, and the partition is unchanged.
+
     Raises:
         ConfigurationError: If the snapshot is missing or a band is unknown.
         CredentialError: If an archive refuses the credential.
@@ -30,9 +33,9 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     """
     started = perf_counter()
     url = workspace.layout.recipe(partition)
-    recipe = _current(spec, partition, workspace)
+    known = _known(url)
+    recipe = _if_current(known, spec, partition, workspace)
     probes: list[ProbeReport] = []
-    changed = recipe is None
     if recipe is None:
         recipe = recipe_of(spec, partition, workspace)
         # Before it is written: a Recipe on disk is one that was proven to open.
@@ -45,7 +48,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
                 probes = probe(recipe, signer, tolerant=tolerant, transport=spec.transport)
         storage.write_bytes(url, recipe.dumps().encode())
     return StageReport(
-        outcome=_outcome(recipe, changed=changed),
+        outcome=_outcome(recipe, known),
         fingerprint=recipe.fingerprint,
         note=f"{len(recipe.items)} items on {recipe.grid.width} x {recipe.grid.height} pixels"
         if recipe.items
@@ -73,17 +76,29 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Fingerprint of the Recipe if it was made from the present snapshot; None if it was not."""
-    recipe = _current(spec, partition, workspace)
+    known = _known(workspace.layout.recipe(partition))
+    recipe = _if_current(known, spec, partition, workspace)
     return None if recipe is None else recipe.fingerprint
 
 
-def _current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Recipe | None:
+def _known(url: str) -> Recipe | None:
     try:
-        known = read_header(workspace.layout.snapshot(partition)).fingerprint
-        recipe = Recipe.loads(storage.read_bytes(workspace.layout.recipe(partition)))
+        return Recipe.loads(storage.read_bytes(url))
     except (FileNotFoundError, IntegrityError):  # one that is damaged is made again
         return None
-    is_current = (recipe.snapshot, recipe.made_by) == (known, spec.code_version("stack"))
+
+
+def _if_current(
+    recipe: Recipe | None, spec: PipelineSpec, partition: Partition, workspace: Workspace
+) -> Recipe | None:
+    """The Recipe if it was made from the present snapshot, by the present code."""
+    if recipe is None:
+        return None
+    try:
+        snapshot = read_header(workspace.layout.snapshot(partition)).fingerprint
+    except (FileNotFoundError, IntegrityError):
+        return None
+    is_current = (recipe.snapshot, recipe.made_by) == (snapshot, spec.code_version("stack"))
     return recipe if is_current else None
 
 
@@ -155,10 +170,12 @@ def read_recipe(partition: Partition, workspace: Workspace) -> Recipe:
         ) from None
 
 
-def _outcome(recipe: Recipe, *, changed: bool) -> Outcome:
+def _outcome(recipe: Recipe, known: Recipe | None) -> Outcome:
+    """What a Recipe is after the one that was there."""
     if not recipe.items:
         return Outcome.EMPTY
-    return Outcome.WRITTEN if changed else Outcome.UNCHANGED
+    is_same = known is not None and known.fingerprint == recipe.fingerprint
+    return Outcome.UNCHANGED if is_same else Outcome.WRITTEN
 
 
 def _radiometry(recipe: Recipe) -> list[Mapping[str, Any]]:

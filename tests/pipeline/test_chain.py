@@ -12,6 +12,7 @@ import rioxarray  # noqa: F401 - the accessor
 import xarray as xr
 
 from geostack_dagster.auth.redaction import scan
+from geostack_dagster.catalog.snapshot import read
 from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.errors import ConfigurationError, GeostackError
@@ -156,6 +157,25 @@ def test_a_reprocessed_scene_replaces_its_own_slot_only(chain, in_sandbox):
         assert "baseline" in row["why"]
     assert chain.outcomes(DAY) == UNCHANGED
     assert chain.run(DAY)["cube"].fingerprint == before["cube"].fingerprint
+
+
+def test_a_scene_of_which_only_notes_changed_is_the_same_to_all_but_the_snapshot(chain, in_sandbox):
+    first = chain.run(DAY)
+    items = read(chain.workspace.layout.snapshot(chain.partition(DAY))).items
+    assert items
+    for item in items:
+        item["properties"]["updated"] = "2025-01-01T00:00:00Z"
+    in_sandbox.control.publish(chain.spec.provider.slug, items)
+
+    again = chain.run(DAY)
+
+    outcomes = {noun: report.outcome.value for noun, report in again.items()}
+    assert outcomes == UNCHANGED | {"snapshot": "written"}
+    assert again["snapshot"].fingerprint != first["snapshot"].fingerprint
+    assert [again[noun].fingerprint == first[noun].fingerprint for noun in again][1:] == [True] * 3
+    # The Recipe is of the new snapshot from now on: it is not made once more.
+    assert again["stack"].tables["probes"]
+    assert not chain.run(DAY)["stack"].tables["probes"]
 
 
 # A day each: GDAL keeps in its cache what another case has read.

@@ -44,11 +44,10 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
         signer = signer_for(spec.provider, workspace.settings)
         with attempt.kept(partition, workspace, "stack", missed.rows):
             recipe, nbytes = located(draft, signer, missed=missed)
-    changed = recipe != known
-    if changed:
+    if recipe != known:
         storage.write_bytes(url, recipe.dumps().encode())
     return StageReport(
-        outcome=_outcome(recipe, changed=changed),
+        outcome=_outcome(recipe, known),
         fingerprint=recipe.fingerprint,
         note=_note(recipe),
         facts={
@@ -137,12 +136,14 @@ def _known(url: str) -> SwathRecipe | None:
         return None
 
 
-def _outcome(recipe: SwathRecipe, *, changed: bool) -> Outcome:
+def _outcome(recipe: SwathRecipe, known: SwathRecipe | None) -> Outcome:
+    """What a Recipe is after the one that was there; other notes are no other Recipe."""
     if recipe.unread:
         return Outcome.PARTIAL
     if not recipe.items:
         return Outcome.EMPTY
-    return Outcome.WRITTEN if changed else Outcome.UNCHANGED
+    is_same = known is not None and known.fingerprint == recipe.fingerprint
+    return Outcome.UNCHANGED if is_same else Outcome.WRITTEN
 
 
 def _note(recipe: SwathRecipe) -> str:
