@@ -19,6 +19,7 @@ from geostack_dagster.learning.finders import Classical, Finder, Learned
 from geostack_dagster.learning.gate import Decision, Evidence, decide
 from geostack_dagster.learning.integrity import examine
 from geostack_dagster.learning.splits import Split
+from geostack_dagster.pipeline.learning.beside import Side, keep_picture, kept_picture, picture_of
 from geostack_dagster.pipeline.learning.challenger import POINTER
 from geostack_dagster.pipeline.learning.documents import find_document, write_document
 from geostack_dagster.pipeline.learning.scenes import Labelled, whole
@@ -125,6 +126,11 @@ def _judged(loop: Loop, found: TrainingSet, match: Match) -> dict[str, Any]:
         finders.append(Learned(detector=champion.detector, name=champion.id))
     places = [one.scene for one in scenes]
     evaluations = evaluate(finders, places, source)
+    role = "baseline" if match.champion is None else "champion"
+    before = Side(role=role, finder=finders[-1], evaluation=evaluations[-1])
+    after = Side(role="challenger", finder=challenger, evaluation=evaluations[0])
+    picture = picture_of(before, after, places, source)
+    keep_picture(loop, match.challenger, match.champion, picture)
     ours, other = release([challenger, finders[-1]], places, source, loop.canaries)
     evidence = Evidence(
         challenger=evaluations[0],
@@ -217,7 +223,10 @@ def _report(
                 for name, counts in one["recall_by_strength"].items()
             ],
         },
-        pictures={"reliability": _diagram(match.challenger, document["reliability"])},
+        pictures={
+            **kept_picture(loop, match.challenger, match.champion),
+            "reliability": _diagram(match.challenger, document["reliability"]),
+        },
         seconds=seconds,
     )
 

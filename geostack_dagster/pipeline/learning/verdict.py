@@ -9,6 +9,7 @@ from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.learning.gate import Check, Decision, Outcome
 from geostack_dagster.learning.registry import Aliases
+from geostack_dagster.pipeline.learning.beside import kept_picture
 from geostack_dagster.pipeline.learning.documents import find_document, write_document
 from geostack_dagster.pipeline.learning.evaluation import Match, decision_of, match_of
 from geostack_dagster.pipeline.learning.settings import Loop
@@ -43,7 +44,7 @@ def judge(loop: Loop) -> Verdict:
     started = perf_counter()
     match = match_of(loop)
     if loop.registry.aliases.champion == match.challenger:
-        return _nothing_to_decide(match, perf_counter() - started)
+        return _nothing_to_decide(loop, match, perf_counter() - started)
     decision = _decision(loop, match)
     if decision.outcome is not Outcome.PROMOTE and not _is_recorded(loop, decision):
         loop.registry.apply(decision, by=_BY, at=datetime.now(UTC))
@@ -66,6 +67,7 @@ def judge(loop: Loop) -> Verdict:
                 for one in decision.checks
             ]
         },
+        pictures=kept_picture(loop, match.challenger, match.champion),
         seconds=perf_counter() - started,
     )
     return Verdict(report=report, decision=decision)
@@ -94,6 +96,7 @@ def promote(loop: Loop) -> StageReport:
         note=f"{after} in place of {before or 'none'}" if changed else f"still {after or 'none'}",
         facts={"champion": after, "previous": before, "models": len(loop.registry.models)},
         tables={"history": [_row(event) for event in loop.registry.history[-20:]]},
+        pictures=_promotion(loop, after),
         seconds=perf_counter() - started,
     )
 
@@ -178,15 +181,26 @@ def _override_url(loop: Loop, match: Match) -> str:
     return loop.url("overrides", f"{match.name}.json")
 
 
-def _nothing_to_decide(match: Match, seconds: float) -> Verdict:
+def _nothing_to_decide(loop: Loop, match: Match, seconds: float) -> Verdict:
     report = StageReport(
         outcome=Done.UNCHANGED,
         fingerprint=fingerprint([match.name, "champion"]),
         note=f"{match.challenger} is the champion already: the same data, code and settings",
         facts={"challenger": match.challenger, "champion": match.challenger},
+        pictures=_promotion(loop, match.challenger),
         seconds=seconds,
     )
     return Verdict(report=report, decision=None)
+
+
+def _promotion(loop: Loop, champion: str | None) -> dict[str, bytes]:
+    """What changed when the champion was promoted last."""
+    events = [
+        one
+        for one in loop.registry.history
+        if one["event"] == "promoted" and one["model"] == champion
+    ]
+    return kept_picture(loop, events[-1]["model"], events[-1]["previous"]) if events else {}
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,24 @@
 """From challenger to champion: determinism, resumption, the gate, a person's word, and back."""
 
 import dataclasses
+import io
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.learning.evaluate import evaluate
+from geostack_dagster.learning.finders import Classical, Learned
 from geostack_dagster.learning.gate import Outcome
+from geostack_dagster.learning.objects import match
+from geostack_dagster.learning.scenes import WHOLE
 from geostack_dagster.learning.splits import Split
 from geostack_dagster.pipeline.learning import challenger, drift, evaluation, training_set, verdict
+from geostack_dagster.pipeline.learning.beside import Side, kept_picture, most_telling
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.report import Outcome as Done
 from tests.pipeline.learning.sites import (
@@ -83,6 +91,41 @@ def test_the_first_good_model_is_champion_and_says_why(loop):
     }
     assert document["integrity"]["deterministic"]
     assert document["integrity"]["halo_difference"] < 1e-6
+
+
+def test_a_promotion_is_seen_before_and_after_on_the_scene_that_tells_most(loop):
+    """Plumes and false alarms that the picture names are those of the scores."""
+    champion = loop.registry.aliases.champion
+    (picture,) = kept_picture(loop, champion, None).values()
+    assert verdict.promote(loop).pictures == {"before_after": picture}  # later runs show it too
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.format == "PNG"
+
+    found = training_set.required(loop)
+    source = found.source(loop).counting(found.of(Split.GATE))
+    scenes = [one.scene for one in found.gate_scenes]
+    finders = [Classical(corrected=True), Learned(detector=loop.registry.load(champion).detector)]
+    scored = evaluate(finders, scenes, source)
+    sides = [
+        Side(role=role, finder=finder, evaluation=one)
+        for role, finder, one in zip(("baseline", "challenger"), finders, scored, strict=True)
+    ]
+    number = most_telling(*scored)
+    apart = [
+        abs(int(new.counts.found - old.counts.found))
+        + abs(int(new.counts.wrong - old.counts.wrong))
+        for old, new in zip(scored[0].scenes, scored[1].scenes, strict=True)
+    ]
+    assert apart[number] == max(apart)
+    maps = source.read(scenes[number].id, WHOLE, WHOLE)
+    for side in sides:
+        panel, counts = side.panel(maps, number), side.evaluation.scenes[number].counts
+        here = match(side.finder.find(maps).labels, maps.states, maps.enhancement)
+        assert panel.notes[0].startswith(f"here: {sum(t.found for t in here.truths)} of ")
+        assert f"{here.wrong} false alarm" in panel.notes[0]
+        assert np.array_equal(panel.found, side.finder.find(maps).labels > 0)
+        assert int(counts.wrong) == here.wrong
+    assert np.nanmax(sides[1].panel(maps, number).values) <= 1.0
 
 
 def test_the_champion_is_not_judged_against_itself(loop):
