@@ -1,8 +1,9 @@
 """One live credential per scope for the whole process, renewed before it dies.
 
 Token services limit their rate, so all threads of a process share what was fetched: at most one
-fetch for each scope and lifetime, one flight at a time. Nothing is written anywhere; a forked or
-pickled process starts empty and fetches its own.
+fetch for each scope and lifetime, one flight at a time, whose outcome is that of all who wait for
+it. What died on its way is asked for again. Nothing is written anywhere; a forked or pickled
+process starts empty and fetches its own.
 """
 
 import os
@@ -18,15 +19,20 @@ from geostack_dagster.errors import ServiceError
 
 _MARGIN = timedelta(seconds=60)
 _MARGIN_SHARE = 0.05
-# A credential refused this soon after its fetch is not stale: fetching again would only make
-# every reader of a denied container hammer the token service.
+# A living credential refused this soon after its fetch is not stale: fetching again would only
+# make every reader of a denied container hammer the token service.
 _MIN_AGE = timedelta(seconds=1)
+_TRIES = 2  # what is dead on arrival twice was not slow: a clock is wrong
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     credential: Credential
     fetched_at: datetime
+
+    def is_dead(self, now: datetime) -> bool:
+        expires_at = self.credential.expires_at
+        return expires_at is not None and expires_at <= now
 
     def is_fresh(self, now: datetime) -> bool:
         expires_at = self.credential.expires_at
@@ -41,6 +47,10 @@ class _Held:
 class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: _Held | None = None
+    failures: int = 0
+    """Flights that brought nothing."""
+    failure: Exception | None = None
+    """What the last of them raised."""
 
 
 def _utc_now() -> datetime:
@@ -65,30 +75,34 @@ class Broker:
         """The credential of `scope`: the one held, or a new one from `fetch`.
 
         Raises:
-            ServiceError: If `fetch` brings a credential that has expired already; and whatever
-                `fetch` raises, to every thread that asks (each tries once).
+            ServiceError: If `fetch` brings twice a credential that has expired already; and
+                whatever `fetch` raises, to every thread that waited for it.
         """
         slot = self._slot(scope)
-        held = slot.held
+        failures, held = slot.failures, slot.held
         if held is None or not held.is_fresh(self._clock()):
             with slot.lock:
+                if slot.failure is not None and slot.failures > failures:
+                    raise slot.failure
                 held = slot.held
                 if held is None or not held.is_fresh(self._clock()):
-                    held = slot.held = self._fetched(scope, fetch)
+                    held = slot.held = self._flown(slot, scope, fetch)
         return held.credential
 
     def forget(self, scope: str, refused: Credential) -> bool:
         """Drop a credential that a provider refused; True if the next ask brings another.
 
         Does nothing to a newer credential that another thread fetched meanwhile (the answer is
-        True), nor to one fetched within the last second (False: it is the access that is denied).
+        True), nor to a living one fetched within the last second (False: it is the access that is
+        denied).
         """
         slot = self._slot(scope)
         with slot.lock:
             held = slot.held
             if held is None or held.credential.values != refused.values:
                 return True
-            if self._clock() - held.fetched_at < _MIN_AGE:
+            now = self._clock()
+            if not held.is_dead(now) and now - held.fetched_at < _MIN_AGE:
                 return False
             slot.held = None
             return True
@@ -113,16 +127,24 @@ class Broker:
         with self._guard:
             return self._slots.setdefault(scope, _Slot())
 
+    def _flown(self, slot: _Slot, scope: str, fetch: Callable[[], Credential]) -> _Held:
+        try:
+            found = self._fetched(scope, fetch)
+        except Exception as error:
+            slot.failures, slot.failure = slot.failures + 1, error
+            raise
+        slot.failure = None
+        return found
+
     def _fetched(self, scope: str, fetch: Callable[[], Credential]) -> _Held:
-        credential = fetch()
-        now = self._clock()
-        if credential.expires_at is not None and credential.expires_at <= now:
-            raise ServiceError(
-                f"the credential for {scope} from {credential.source} expired at "
-                f"{credential.expires_at.isoformat()}, before it could be used; "
-                "is this machine's clock right?"
-            )
-        return _Held(credential, now)
+        for _ in range(_TRIES):
+            held = _Held(fetch(), self._clock())
+            if not held.is_dead(held.fetched_at):
+                return held
+        raise ServiceError(
+            f"the credential for {scope} from {held.credential.source} expired at "
+            f"{held.credential.expires_at}, before it could be used; is this machine's clock right?"
+        )
 
     def _start_over(self) -> None:
         self._guard = threading.Lock()

@@ -120,7 +120,7 @@ class EarthdataSigner(BrokeredSigner):
             )
         return Credential(
             values={"access_token": token},
-            expires_at=given_expiry(token, document.get("expiration_date")),
+            expires_at=given_expiry(token, document.get("expiration_date"), skew=answer.skew),
             source=user.source,
             is_renewed_early=False,
         )

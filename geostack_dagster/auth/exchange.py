@@ -17,7 +17,7 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRIES = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 _TIMEOUT_S = 30.0
-# The Date header has whole seconds and ages on the way; a smaller difference is not a wrong clock.
+# The Date header has whole seconds; a smaller difference is not a wrong clock.
 _CLOCK_TOLERANCE = timedelta(seconds=10)
 
 
@@ -75,6 +75,7 @@ def ask(request: TokenRequest, *, wait: Callable[[float], None] = time.sleep) ->
 def _tried(request: TokenRequest) -> Answer:
     import httpx
 
+    asked_at = datetime.now(UTC)
     try:
         with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
             response = client.request(
@@ -89,7 +90,9 @@ def _tried(request: TokenRequest) -> Answer:
         raise ServiceError(f"{request.service} did not answer: {reason}") from error
     if response.status_code in _BUSY:
         raise _busy(request.service, response)
-    return Answer(status=response.status_code, document=_json(response), skew=_skew(response))
+    return Answer(
+        status=response.status_code, document=_json(response), skew=_skew(response, asked_at)
+    )
 
 
 def _busy(service: str, response: "httpx.Response") -> ServiceError:
@@ -110,12 +113,13 @@ def _retry_after(value: str | None) -> float | None:
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _skew(response: "httpx.Response") -> timedelta:
+def _skew(response: "httpx.Response", asked_at: datetime) -> timedelta:
+    """An answer that was long on its way is no proof: it was dated at some moment of that time."""
     served = _http_date(response.headers.get("date"))
     if served is None:
         return timedelta()
-    difference = datetime.now(UTC) - served
-    return difference if abs(difference) > _CLOCK_TOLERANCE else timedelta()
+    least = max(asked_at - served, min(datetime.now(UTC) - served, timedelta()))
+    return least if abs(least) > _CLOCK_TOLERANCE else timedelta()
 
 
 def _http_date(value: str | None) -> datetime | None:

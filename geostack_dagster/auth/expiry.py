@@ -11,15 +11,20 @@ _SOON = timedelta(minutes=10)
 _STILL_ALIVE = timedelta(seconds=1)
 
 
-def given_expiry(token: str, stated: object) -> datetime | None:
+def given_expiry(token: str, stated: object, *, skew: timedelta = timedelta()) -> datetime | None:
     """When a token that was given just now ends: by its claims, else by the day that was stated.
 
     No service gives a dead token: what this machine's clock calls past is a moment away.
+
+    Args:
+        token: Perhaps a JWT.
+        stated: A day such as `11/19/2024`.
+        skew: How far this machine's clock is ahead of the service's.
     """
     claimed = jwt_expiry(token)
     if claimed is None:
         return month_first(stated)
-    return max(claimed, datetime.now(UTC) + _STILL_ALIVE)
+    return max(claimed + skew, datetime.now(UTC) + _STILL_ALIVE)
 
 
 def month_first(stated: object) -> datetime | None:

@@ -1,3 +1,4 @@
+import itertools
 import pickle
 import subprocess
 import sys
@@ -150,12 +151,75 @@ def test_a_denied_container_does_not_hammer_the_token_service():
     assert len(service.fetched_at) == 1
 
 
-def test_a_credential_that_arrives_dead_is_an_error_and_not_a_loop():
+def test_a_credential_that_always_arrives_dead_is_an_error_and_not_a_loop():
     clock = Clock()
     broker, service = Broker(clock=clock), Service(clock, -5)
     with pytest.raises(ServiceError, match="clock"):
         broker.credential("scope", service)
-    assert len(service.fetched_at) == 1
+    assert len(service.fetched_at) == 2
+
+
+def test_a_credential_that_died_on_its_way_is_asked_for_again():
+    clock = Clock()
+    broker, service, journeys_s = Broker(clock=clock), Service(clock, 5), [6, 1]
+
+    def slow() -> Credential:
+        credential = service()
+        clock.advance(journeys_s.pop(0))
+        return credential
+
+    assert broker.credential("scope", slow).values == {"token": "t2"}
+    clock.advance(3)
+    assert broker.credential("scope", slow).values == {"token": "t2"}
+
+
+def test_a_young_credential_that_died_is_replaced_and_not_taken_for_denied():
+    """What a service gives again may have but a moment to live: it dies on its way to a reader."""
+    clock = Clock()
+    broker, service = Broker(clock=clock), Service(clock, 0.2)
+    refused = broker.credential("scope", service)
+    clock.advance(0.3)
+    for _ in range(5):  # five chunks were refused with the same token
+        assert broker.renew("scope", refused, service)
+    assert len(service.fetched_at) == 2
+    assert not broker.renew("scope", broker.credential("scope", service), service), "it is alive"
+
+
+def test_a_flight_that_fails_fails_for_all_who_wait_for_it():
+    """Threads that each tried would ask a service that is down as often as there are readers."""
+    clock, readers = Clock(), 8
+    broker, service = Broker(clock=clock), Service(clock, 5)
+    broker.credential("scope", service)
+    clock.advance(6)
+    looks, all_wait = itertools.count(1), threading.Event()
+
+    def counted() -> datetime:
+        if next(looks) > readers:  # each before it waits, and the one that flies once more
+            all_wait.set()
+        return clock()
+
+    broker._clock = counted
+    fetches, errors = [], []
+
+    def down() -> Credential:
+        fetches.append(1)
+        assert all_wait.wait(30)
+        raise ServiceError("the token service is down")
+
+    def read() -> None:
+        try:
+            broker.credential("scope", down)
+        except ServiceError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == ["the token service is down"] * readers
+    assert len(fetches) == 1
+    assert broker.credential("scope", service).values == {"token": "t2"}, "it is not remembered"
 
 
 def test_secrets_neither_travel_nor_show():

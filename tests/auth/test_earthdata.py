@@ -2,6 +2,7 @@ import base64
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,16 @@ def test_a_user_and_password_are_exchanged_for_a_token_once(earthdata):
         assert signer.sign(HTTPS).headers == {"Authorization": "Bearer token1"}
     assert earthdata.tokens == 1
     assert signer.credential(HTTPS).expires_at == datetime(2999, 11, 19, tzinfo=UTC)
+
+
+def test_a_tokens_end_is_told_by_this_machines_clock(earthdata, reply):
+    """Else a clock that is ahead would ask for the same token again and again before its end."""
+    served = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    headers = {"Date": format_datetime(served, usegmt=True)}
+    document = {"access_token": jwt(served + timedelta(minutes=5)), "token_type": "Bearer"}
+    earthdata.server.script(reply(200, document, headers=headers))
+    left = bearer_of(earthdata.server.url, **LOGIN).credential(HTTPS).expires_at - datetime.now(UTC)
+    assert left.total_seconds() == pytest.approx(5 * 60, abs=10)
 
 
 def test_netrc_of_the_login_host_is_the_last_place(earthdata, monkeypatch, tmp_path):

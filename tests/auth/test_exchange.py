@@ -3,7 +3,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from geostack_dagster.auth.exchange import TokenRequest, ask
+from geostack_dagster.auth.exchange import TokenRequest, _skew, ask
 from geostack_dagster.errors import ServiceError
 
 
@@ -71,6 +71,22 @@ def test_a_redirect_is_handed_back_and_no_header_follows_it(loopback, reply):
 def test_a_login_page_is_no_document(loopback, reply):
     loopback.script(reply(200, body=b"<html>log in</html>"))
     assert ask(_request(loopback)).document is None
+
+
+def test_a_slow_answer_is_no_wrong_clock():
+    """Its Date is of some moment while it was asked; only what lies outside is a difference."""
+    import httpx
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    for served_s, asked_s, skew_s in (
+        (-30, -40, 0),
+        (-40, -40, 0),
+        (-100, -40, 60),
+        (99, -40, -99),
+    ):
+        date = format_datetime(now + timedelta(seconds=served_s), usegmt=True)
+        found = _skew(httpx.Response(200, headers={"Date": date}), now + timedelta(seconds=asked_s))
+        assert found.total_seconds() == pytest.approx(skew_s, abs=5)
 
 
 def test_expiry_is_told_by_this_machines_clock(loopback, reply):

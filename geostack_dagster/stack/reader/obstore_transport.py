@@ -77,8 +77,8 @@ class ObstoreTransport(Transport):
     def _store(self, ask: Ask) -> tuple[HTTPStore | S3Store, str]:
         parts = urlsplit(ask.request.url)
         origin, path = f"{parts.scheme}://{parts.netloc}", unquote(parts.path.lstrip("/"))
-        if _is_sigv4(ask.request) and ask.credential is not None:
-            settings = _s3_settings(origin, ask.request, ask.credential)
+        if _is_sigv4(ask.request) and ask.request.credential is not None:
+            settings = _s3_settings(origin, ask.request, ask.request.credential)
             return self._kept(("s3", *settings.items()), lambda: self._s3(settings)), path
         headers = dict(sorted(ask.request.headers.items()))
         base = f"{origin}/?{parts.query}" if parts.query else f"{origin}/"

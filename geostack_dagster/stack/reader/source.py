@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, override
 
-from geostack_dagster.auth.signer import Credential, SignedRequest, Signer
+from geostack_dagster.auth.signer import SignedRequest, Signer
 from geostack_dagster.domain.hrefs import Href, SignedHref, basename, locate
 from geostack_dagster.errors import ConfigurationError, GeostackError, ServiceError
 from geostack_dagster.stack.reader import loop as background
@@ -154,15 +154,8 @@ class ByteSource:
     async def _persist(self, href: Href, start: int, stop: int, etag: str | None) -> Reply:
         failures, renewed = 0, False
         while True:
-            request, credential = await self._sign(href)
-            ask = Ask(
-                request=request,
-                credential=credential,
-                start=start,
-                stop=stop,
-                etag=etag,
-                again=failures > 0,
-            )
+            request = await self._sign(href)
+            ask = Ask(request=request, start=start, stop=stop, etag=etag, again=failures > 0)
             reply = await self._exchange(ask)
             verdict = Verdict.AGAIN if reply is None else judge(reply, ask)
             if reply is not None and verdict is Verdict.GOOD:
@@ -170,7 +163,9 @@ class ByteSource:
                 return reply
             if reply is not None and verdict is Verdict.RENEW:
                 if renewed or not await self._renew(href, request):
-                    raise refused(href, reply, scope=self._scope(href), credential=credential)
+                    raise refused(
+                        href, reply, scope=self._scope(href), credential=request.credential
+                    )
                 renewed = True
                 continue
             failures += 1
@@ -200,14 +195,12 @@ class ByteSource:
             background.close_after(self, self._remote.close)
         return self._remote
 
-    async def _sign(self, href: Href) -> tuple[SignedRequest, Credential | None]:
+    async def _sign(self, href: Href) -> SignedRequest:
         signer = self.signer
         if signer is None:
-            return SignedRequest(SignedHref(href)), None
+            return SignedRequest(SignedHref(href))
         # A signer may have to wait for a token service: never on the loop.
-        return await background.run(
-            lambda: (signer.sign(href), signer.credential(href)), background.signing_pool()
-        )
+        return await background.run(lambda: signer.sign(href), background.signing_pool())
 
     async def _renew(self, href: Href, denied: SignedRequest) -> bool:
         signer = self.signer

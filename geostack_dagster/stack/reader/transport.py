@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from geostack_dagster.auth.signer import Credential, SignedRequest
+from geostack_dagster.auth.signer import SignedRequest
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed a little later."""
@@ -21,8 +21,6 @@ class Ask:
     """Which bytes of which object, and of which version of it."""
 
     request: SignedRequest = field(repr=False)
-    credential: Credential | None = None
-    """What the request was signed with, for transports that sign by themselves."""
     start: int
     stop: int
     etag: str | None = None

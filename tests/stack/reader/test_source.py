@@ -50,9 +50,11 @@ class TokenSigner:
     def sign(self, href: Href) -> SignedRequest:
         time.sleep(self.delay_s)
         self.signed.append(threading.current_thread().name)
+        credential = self.credential(href)
         if self.header:
-            return SignedRequest(SignedHref(href), {"Authorization": f"Bearer token-{self.token}"})
-        return SignedRequest(SignedHref(f"{href}?{SECRET}{self.token}"))
+            bearer = {"Authorization": f"Bearer token-{self.token}"}
+            return SignedRequest(SignedHref(href), bearer, credential)
+        return SignedRequest(SignedHref(f"{href}?{SECRET}{self.token}"), credential=credential)
 
     def credential(self, href: Href) -> Credential:
         return Credential(values={"token": SECRET}, expires_at=None, source="THE_VARIABLE")
@@ -385,9 +387,8 @@ class KeySigner(TokenSigner):
     def sign(self, href: Href) -> SignedRequest:
         keys = S3Keys(key_id="AKIDEXAMPLE", secret="wJalrXUtnFEMI", region="eu-x", token="tok")
         extra = {"x-amz-request-payer": "requester"}
-        return SignedRequest(
-            SignedHref(href), signed_headers(href, keys, now=datetime.now(UTC), extra=extra)
-        )
+        headers = signed_headers(href, keys, now=datetime.now(UTC), extra=extra)
+        return SignedRequest(SignedHref(href), headers, self.credential(href))
 
     def credential(self, href: Href) -> Credential:
         values = {
