@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float64
 
 from geostack_dagster.domain.fingerprint import fingerprint
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.inference.absorption import REFERENCE_AIR_MASS_FACTOR
 
 type Method = Literal["sbmp", "mbsp", "mbmp"]
 
 _AMF_OF_ABSORPTION, _AMF_OF_SATURATION = 0.80, 0.645
+_LOWEST_DEG = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,14 @@ class Geometry:
     """`S2A`, `S2B` or `S2C`."""
     solar_zenith_deg: float
     view_zenith_deg: float
+
+    def __post_init__(self) -> None:
+        angles = (self.solar_zenith_deg, self.view_zenith_deg)
+        if not all(0 <= angle < _LOWEST_DEG for angle in angles):
+            raise IntegrityError(
+                f"zenith angles {angles[0]:g} (sun) and {angles[1]:g} (view) degrees make no light "
+                f"path; they must lie between 0 and {_LOWEST_DEG:g}"
+            )
 
     @property
     def air_mass_factor(self) -> float:

@@ -38,6 +38,7 @@ type Fitted = tuple[Reflectance, SceneFit]
 SATURATION_PPM_M = 40_000.0
 """Columns beyond are clamped and flagged: the bands hardly darken any more."""
 
+_LEAST_SHARED = 0.05
 _OUTLIER = 3.0  # robust standard deviations beyond which a pixel is taken for plume
 
 
@@ -104,7 +105,8 @@ def multi_pass(plume: Pass, references: Sequence[Pass], *, rounds: int = 3) -> F
     """MBMP: MBSP of the pass minus the median MBSP of the references.
 
     All passes are fitted over the pixels that are usable in the pass and in any reference and that
-    show no plume in the difference.
+    show no plume in the difference. A reference that shares less than a twentieth of the pass's
+    pixels gives no scale and is left out.
 
     Raises:
         NoDataError: If no pixel is usable.
@@ -112,11 +114,18 @@ def multi_pass(plume: Pass, references: Sequence[Pass], *, rounds: int = 3) -> F
     """
     if not references:
         raise ConfigurationError("MBMP needs a reference pass; without one use MBSP")
-    usable = plume.usable & np.any([reference.usable for reference in references], axis=0)
+    least = max(1.0, _LEAST_SHARED * float(plume.usable.sum()))
+    sharing = [one for one in references if (one.usable & plume.usable).sum() >= least]
+    if not sharing:
+        raise NoDataError(
+            f"none of {len(references)} references shares enough clear pixels with the pass; choose "
+            "another pass or AOI"
+        )
+    usable = plume.usable & np.any([reference.usable for reference in sharing], axis=0)
 
     def changes(kept: Bool[np.ndarray, "y x"]) -> list[tuple[Reflectance, SceneFit]]:
         fitted = []
-        for passed in (plume, *references):
+        for passed in (plume, *sharing):
             change, fit = _change(passed.b12, passed.b11, kept & passed.usable)
             fitted.append((np.where(passed.usable, change, np.nan), fit))
         return fitted

@@ -13,7 +13,8 @@ class Acquisition:
 
     name: str
     day: date
-    relative_orbit: int
+    relative_orbit: int | None
+    """None where nothing tells it: then nothing tells either that another pass shares it."""
     platform: str
     cloud_fraction: float
     """Of the AOI, not of the tile."""
@@ -42,13 +43,14 @@ def choose_references(
     """
     rule = rule or ReferenceRule()
     others = [other for other in candidates if other.day != acquisition.day]
-    same = [other for other in others if other.relative_orbit == acquisition.relative_orbit]
+    orbit = acquisition.relative_orbit
+    same = [other for other in others if orbit is not None and other.relative_orbit == orbit]
     near = [other for other in same if _days(other, acquisition) <= rule.within_days]
     clear = [other for other in near if other.cloud_fraction <= rule.cloud_fraction]
     if not clear:
         raise NoDataError(
             f"no reference for {acquisition.name}: of {len(others)} passes on other days "
-            f"{len(same)} share orbit {acquisition.relative_orbit}, {len(near)} lie within "
+            f"{len(same)} share orbit {orbit}, {len(near)} lie within "
             f"{rule.within_days} days, 0 have at most {rule.cloud_fraction:.0%} cloud; widen the "
             "rule or the dates"
         )

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, NoDataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class Wind:
     source: str = "constant"
 
     def __post_init__(self) -> None:
-        if not (self.speed_m_s > 0 and self.sigma_m_s >= 0):
+        if not (0 < self.speed_m_s < np.inf and 0 <= self.sigma_m_s < np.inf):
             raise ConfigurationError(
                 f"a wind of {self.speed_m_s:g} m/s with sigma {self.sigma_m_s:g} m/s carries no "
-                "plume; speed must be positive and sigma not negative"
+                "plume; speed must be positive and sigma not negative, both finite"
             )
 
 
@@ -62,9 +62,18 @@ class GriddedWind:
     name: str
 
     def at(self, longitude: float, latitude: float, when: datetime) -> Wind:
-        """Speed and direction of the components, with the usual uncertainty."""
+        """Speed and direction of the components, with the usual uncertainty.
+
+        Raises:
+            NoDataError: If it is calm.
+        """
         east, north = self.components(longitude, latitude, when)
         speed = float(np.hypot(east, north))
+        if speed == 0:
+            raise NoDataError(
+                f"{self.name} is calm at {longitude:.3f}, {latitude:.3f}, {when:%Y-%m-%dT%H:%MZ}: "
+                "no wind carries a plume there"
+            )
         return Wind(
             speed_m_s=speed,
             sigma_m_s=usual_sigma(speed),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from geostack_dagster.errors import ConfigurationError, NoDataError
+from geostack_dagster.errors import ConfigurationError, IntegrityError, NoDataError
 from geostack_dagster.inference.darkening import ABSORPTION, Geometry, fractional_change
 from geostack_dagster.inference.enhancement import Calibration
 from geostack_dagster.inference.mbmp import (
@@ -175,6 +175,27 @@ def test_no_clear_pixel_is_no_data():
         single_pass(dark)
 
 
+def test_a_reference_that_shares_no_ground_is_left_out():
+    true = _plume()
+    plume, good, elsewhere, cloudy, blind = _pass(1, column=true), *(_pass(n) for n in range(2, 6))
+    plume.clear[:, 50:] = False
+    elsewhere.clear[:, :50] = False
+    cloudy.clear[:] = False
+    blind.b12[:] = np.nan
+    alone = multi_pass(plume, [good])
+    among = multi_pass(plume, [elsewhere, cloudy, good, blind])
+    assert_allclose(among.change, alone.change)
+    assert len(among.fits) == 2
+    with pytest.raises(NoDataError, match="none of 3 references"):
+        multi_pass(plume, [elsewhere, cloudy, blind])
+
+
+@pytest.mark.parametrize("zenith", [90.0, 95.0, -1.0, float("nan")])
+def test_a_sun_below_the_horizon_has_no_light_path(zenith):
+    with pytest.raises(IntegrityError, match="no light path"):
+        Geometry(platform="S2A", solar_zenith_deg=zenith, view_zenith_deg=0.0)
+
+
 def test_mbmp_without_reference_is_refused():
     with pytest.raises(ConfigurationError, match="MBSP"):
         multi_pass(_pass(1), [])
@@ -207,6 +228,11 @@ def test_references_follow_the_rule_whatever_the_order():
         chosen = choose_references(_acquisition("itself", 0), order)
         assert [one.name for one in chosen] == ["before", "near", "near-other-platform"]
     assert len(choose_references(_acquisition("i", 0), candidates, ReferenceRule(at_most=1))) == 1
+
+
+def test_an_unknown_orbit_is_nobodys():
+    with pytest.raises(NoDataError, match="0 share orbit None"):
+        choose_references(_acquisition("i", 0, orbit=None), [_acquisition("c", 5, orbit=None)])
 
 
 def test_no_reference_says_why():

@@ -249,6 +249,12 @@ def test_spacing_of_degrees_is_true_metres():
     assert_allclose(spacing.dx_m / spacing.dy_m, np.cos(np.radians(35)), rtol=1e-4)
 
 
+def test_a_calm_is_no_wind():
+    calm = GriddedWind(components=lambda lon, lat, when: (0.0, 0.0), name="reanalysis")
+    with pytest.raises(NoDataError, match="reanalysis is calm"):
+        calm.at(0.0, 0.0, datetime(2024, 6, 1, tzinfo=UTC))
+
+
 def test_default_scheme_is_mass_balance():
     assert DEFAULT_SCHEME.name == "csf"
 
@@ -266,7 +272,10 @@ def test_wind_sources_share_one_protocol():
     assert usual_sigma(2.0) == 1.0
 
 
-@pytest.mark.parametrize(("speed", "sigma"), [(0.0, 1.0), (float("nan"), 1.0), (3.0, -1.0)])
+@pytest.mark.parametrize(
+    ("speed", "sigma"),
+    [(0.0, 1.0), (np.nan, 1.0), (3.0, -1.0), (np.inf, 1.0), (3.0, np.inf), (3.0, np.nan)],
+)
 def test_a_wind_that_carries_nothing_is_refused(speed, sigma):
     with pytest.raises(ConfigurationError, match="carries no plume"):
         Wind(speed_m_s=speed, sigma_m_s=sigma)

@@ -14,7 +14,7 @@ from geostack_dagster.inference.darkening import Geometry
 from geostack_dagster.pipeline.methane.plan import Ask
 from geostack_dagster.pipeline.plan import partition_dates
 
-_PLATFORM = re.compile(r"(?:sentinel-2|s2)([a-d])", re.IGNORECASE)
+_PLATFORM = re.compile(r"(?:sentinel-2|s2)([a-z])", re.IGNORECASE)
 _ORBIT = re.compile(r"_R(\d{3})_")
 _SHORT_WAVE = re.compile(r"(?:^|_)B12(?:_|$)|^swir22$")
 _USUAL_VIEW_ZENITH_DEG = 6.0
@@ -55,13 +55,17 @@ def geometry_of(item: Item) -> Geometry:
     )
 
 
-def relative_orbit(item: Item) -> int:
-    """Number of the ground track, 1 to 143; 0 where nothing tells it."""
-    stated = number(properties(item).get("sat:relative_orbit"))
-    if stated is not None:
-        return int(stated)
-    named = _ORBIT.search(item_id(item))
-    return int(named[1]) if named else 0
+def relative_orbit(item: Item) -> int | None:
+    """Number of the ground track, 1 to 143; None where nothing tells it.
+
+    Earth Search tells it by the product's name alone.
+    """
+    stated = properties(item)
+    known = number(stated.get("sat:relative_orbit"))
+    if known is not None:
+        return int(known)
+    named = _ORBIT.search(f"{item_id(item)} {stated.get('s2:product_uri')}")
+    return int(named[1]) if named else None
 
 
 def _solar_zenith(stated: Mapping[str, Any]) -> float | None:
