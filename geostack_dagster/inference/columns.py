@@ -36,7 +36,7 @@ class ColumnFlag(IntFlag):
     DEAD = 2
     """A used band does not vary: NaN."""
     SINGULAR = 4
-    """The covariance cannot be inverted with any allowed ridge: NaN."""
+    """The covariance cannot be inverted with any allowed ridge, or only in name: NaN."""
     OUTLIER = 8
     """The mean spectrum departs from the neighbours': NaN."""
     UNDERDETERMINED = 16

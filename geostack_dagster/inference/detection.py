@@ -31,6 +31,8 @@ class Detection:
     grow: float = 2.0
     """Robust standard deviations down to which it reaches."""
     minimum_pixels: int = 5
+    bridge_px: int = 16
+    """Pieces that meet under as much of what is not clear, such as a cloud, are one plume."""
     minimum_ppm_m: float = 0.0
     """Largest enhancement a plume must reach somewhere."""
 
@@ -90,7 +92,7 @@ def detect(
 
     Enhancement over uncertainty is smoothed and scaled by median and MAD over clear pixels. Cores
     grow down to the lower threshold, a 3 x 3 cross opens what hangs on a single pixel, 8-connected
-    pieces that hold a core and are large enough remain.
+    pieces that hold a core and are large enough remain; those that meet under a cloud are one.
 
     Args:
         enhancement: Signed [ppm m]; NaN unobserved.
@@ -104,6 +106,7 @@ def detect(
     with np.errstate(invalid="ignore"):
         core, grown = score > settings.core, score > settings.grow
     labels = grown_pieces(core, grown, settings.minimum_pixels)
+    labels = bridged(labels, ~valid, settings.bridge_px)
     strongest = ndimage.maximum(np.nan_to_num(enhancement), labels, np.arange(labels.max() + 1))
     keep = np.asarray(strongest) >= settings.minimum_ppm_m
     return Detected(labels=canonical_labels(np.where(keep[labels], labels, 0)), score=score)
@@ -119,6 +122,20 @@ def grown_pieces(
         np.bincount(pieces.ravel(), minlength=count + 1) >= minimum_pixels
     )
     return canonical_labels(np.where(keep[pieces], pieces, 0).astype(np.int32))
+
+
+def bridged(
+    labels: Int32[np.ndarray, "y x"], hidden: Bool[np.ndarray, "y x"], bridge_px: int
+) -> Int32[np.ndarray, "y x"]:
+    """The same pieces, those with one number that meet when each goes on under what is hidden.
+
+    A cloud or a dead detector column across a plume does not make two sources of it.
+    """
+    reached = labels > 0
+    for _ in range(bridge_px // 2):
+        reached |= hidden & ndimage.binary_dilation(reached, _EIGHT)
+    whole, _ = ndimage.label(reached, _EIGHT)
+    return canonical_labels(np.where(labels > 0, whole, 0).astype(np.int32))
 
 
 def canonical_labels(labels: Int32[np.ndarray, "y x"]) -> Int32[np.ndarray, "y x"]:
@@ -153,7 +170,8 @@ def _score(
         return smoothed
     centre = np.median(smoothed[valid])
     spread = 1.4826 * np.median(np.abs(smoothed[valid] - centre))
-    return np.asarray((smoothed - centre) / spread if spread > 0 else np.zeros_like(smoothed))
+    # a map that is exactly 0 almost everywhere (MAG1C) has no scatter: that of white noise then
+    return np.asarray((smoothed - centre) / (spread or 1 / (2 * np.sqrt(np.pi) * sigma_px)))
 
 
 def _separable(

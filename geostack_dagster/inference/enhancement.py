@@ -158,6 +158,7 @@ def retrieve_enhancement(
             radiance, retrieval.operator, signature, usable=background, walk=retrieval.walk
         )
     flags = maps.flags | outlier_columns(maps.mean, retrieval.outlier)
+    flags |= overconfident_columns(maps.null_sigma)
     bad = (flags & FATAL.value) != 0
     return Enhancement(
         enhancement=np.where(bad, np.nan, maps.enhancement),
@@ -188,6 +189,21 @@ def outlier_columns(
     return np.asarray(flags, np.uint8)
 
 
+def overconfident_columns(
+    null_sigma: Float64[np.ndarray, " x"], *, least: float = 0.2
+) -> UInt8[np.ndarray, " x"]:
+    """`ColumnFlag.SINGULAR` where a column claims a noise far below that of the others, else 0.
+
+    A band copied or interpolated from its neighbours leaves the covariance singular; what little
+    a ridge adds lets it be inverted, and the filter then believes that it sees without noise.
+    """
+    usual = _middle(null_sigma)
+    if usual is None:
+        return np.zeros(null_sigma.size, np.uint8)
+    with np.errstate(invalid="ignore"):
+        return np.where(null_sigma < least * usual, ColumnFlag.SINGULAR.value, 0).astype(np.uint8)
+
+
 def _signature(radiance: Sliceable, target: Target, retrieval: Retrieval, noise: Any) -> Signature:
     depth = target.wavelength_nm.size
     if radiance.shape[2] != depth:
@@ -210,6 +226,12 @@ def _plume_pixels(
     return np.asarray(ndimage.binary_dilation(found.mask, disc <= dilation_px))
 
 
+def _middle(values: Float64[np.ndarray, " x"]) -> float | None:
+    """Median of what is known; None where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
+
+
 def _facts(
     maps: ColumnMaps,
     flags: UInt8[np.ndarray, " x"],
@@ -224,8 +246,8 @@ def _facts(
             if flag.name
         },
         "plume_pixels_left_out": int((clear & ~background).sum()),
-        "null_sigma_ppm_m": float(np.nanmedian(maps.null_sigma)),
-        "regularisation": float(np.nanmedian(maps.strength)),
+        "null_sigma_ppm_m": _middle(maps.null_sigma),
+        "regularisation": _middle(maps.strength),
         "passes": retrieval.passes,
         "operator": repr(retrieval.operator),
         "compilations": column_kernel(retrieval.operator).compilations,

@@ -118,8 +118,8 @@ def multi_pass(plume: Pass, references: Sequence[Pass], *, rounds: int = 3) -> F
     sharing = [one for one in references if (one.usable & plume.usable).sum() >= least]
     if not sharing:
         raise NoDataError(
-            f"none of {len(references)} references shares enough clear pixels with the pass; choose "
-            "another pass or AOI"
+            f"none of {len(references)} references shares enough clear pixels with the pass; "
+            "choose another pass or AOI"
         )
     usable = plume.usable & np.any([reference.usable for reference in sharing], axis=0)
 

@@ -14,9 +14,10 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 from scipy.spatial import ConvexHull, QhullError
 
 from geostack_dagster.errors import ConfigurationError, NoDataError, UncalibratedError
@@ -33,6 +34,7 @@ _EARTH_RADIUS_M = 6_371_007.0
 _SECONDS = 3600.0
 _DRAWS = 20_000
 _BLUR_PX = 4.5  # how far a mask reaches beyond its plume: three standard deviations of smoothing
+_WHOLE = 0.8  # least observed part of a transect that counts
 _WINGS = 1.25  # of a mask's half width: where the plume is widest, its edges are too faint for it
 
 
@@ -139,7 +141,7 @@ class EmissionRate:
     wind: Wind
     scheme: QuantificationScheme
     masked_fraction: float
-    """Unobserved part of that region."""
+    """Unobserved part of the mask, or of all transects: those not seen whole are left out."""
 
 
 def quantify(
@@ -166,15 +168,19 @@ def quantify(
 
     Raises:
         UncalibratedError: If the enhancement is only relative.
-        NoDataError: If no plume-free ground is large enough to measure noise on.
+        NoDataError: If no plume-free ground is large enough to measure noise on, or if clouds and
+            the scene's edge leave less than half of the plume's transects whole.
     """
     if result.calibration is not Calibration.ABSOLUTE:
         raise UncalibratedError(
             f"this enhancement is {result.calibration.value}: it adds up to no mass. Use its "
             "patterns, or retrieve from at-sensor radiance (L1B, L1C)"
         )
-    region, length_m = _region(result.enhancement, detected.labels == plume.number, spacing, scheme)
-    mass, masked = _mass(result.enhancement, region, spacing)
+    mine = detected.labels == plume.number
+    # another plume is no part of this one: where it lies this one is not seen
+    values = np.where(detected.mask & ~mine, np.nan, result.enhancement)
+    region, length_m, masked = _region(values, mine, spacing, scheme)
+    mass = _mass(values, region, spacing)
     background, sigma = placement_noise(result.enhancement, detected.mask, region, spacing)
     rng = np.random.default_rng(plume.number)
     speed = np.abs(rng.normal(wind.speed_m_s, wind.sigma_m_s, _DRAWS))
@@ -263,21 +269,59 @@ def _region(
     mask: Bool[np.ndarray, "y x"],
     spacing: Spacing,
     scheme: QuantificationScheme,
-) -> tuple[Bool[np.ndarray, "y x"], float]:
-    """Pixels that a scheme sums, and the length that it divides by [m]."""
+) -> tuple[Bool[np.ndarray, "y x"], float, float]:
+    """Pixels that a scheme sums, the length it divides by [m], and what was not observed."""
+    if scheme.length is Length.AXIS:
+        return _transects(enhancement, mask, spacing)
+    unseen = float(np.isnan(enhancement[mask]).mean())
     if scheme.length is Length.ROOT_AREA:
-        return mask, float(np.sqrt(mask.sum() * spacing.area_m2))
-    if scheme.length is Length.HULL:
-        return mask, _extent(mask, spacing)
-    return _transects(enhancement, mask, spacing)
+        return mask, float(np.sqrt(mask.sum() * spacing.area_m2)), unseen
+    return mask, _extent(mask, spacing), unseen
 
 
 def _transects(
     enhancement: Float64[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"], spacing: Spacing
-) -> tuple[Bool[np.ndarray, "y x"], float]:
-    """A box along the plume's axis, short of its ends and wide enough for its wings.
+) -> tuple[Bool[np.ndarray, "y x"], float, float]:
+    """Whole transects along the plume's axis, short of its ends and wide enough for its wings.
 
-    Smoothing carries the mask some pixels upwind of the source, where there is no flux yet.
+    Each carries the whole flux, so those that a cloud or the scene's edge cuts are left out.
+
+    Raises:
+        NoDataError: If less than half of them are whole.
+    """
+    box = _box(enhancement, mask, spacing)
+    rows, columns, transect = box.rows, box.columns, box.transect
+    inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
+    seen = inside.copy()
+    seen[inside] = np.isfinite(enhancement[rows[inside], columns[inside]])
+    whole = np.bincount(transect, seen) >= _WHOLE * np.bincount(transect)
+    if whole.sum() < whole.size / 2:
+        raise NoDataError(
+            f"only {whole.sum()} of {whole.size} transects through the plume are seen whole: "
+            "clouds, another plume or the scene's edge cut the others"
+        )
+    kept = inside & whole[transect]
+    region = np.zeros(mask.shape, bool)
+    region[rows[kept], columns[kept]] = True
+    return region, float(whole.sum() * box.step_m), float(1 - seen.mean())
+
+
+class _Box(NamedTuple):
+    """Pixels of a box along a plume's axis, beyond the scene's edge too."""
+
+    rows: Int[np.ndarray, " pixel"]
+    columns: Int[np.ndarray, " pixel"]
+    transect: Int[np.ndarray, " pixel"]
+    """Number of the transect that a pixel lies in."""
+    step_m: float
+    """From one transect to the next."""
+
+
+def _box(
+    enhancement: Float64[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"], spacing: Spacing
+) -> _Box:
+    """Smoothing carries the mask some pixels upwind of the source, where there is no flux yet.
+
     The axis is the principal one of the enhancement in the mask: it follows the plume even where
     the wind's direction is wrong.
     """
@@ -287,30 +331,39 @@ def _transects(
     centre = weight @ points / weight.sum()
     spread = (points - centre).T @ ((points - centre) * weight[:, None])
     axis = np.linalg.eigh(spread)[1][:, -1]
-    grid = np.mgrid[: mask.shape[0], : mask.shape[1]]
-    offset_x = grid[1] * spacing.dx_m - centre[0]
-    offset_y = grid[0] * spacing.dy_m - centre[1]
-    along = offset_x * axis[0] + offset_y * axis[1]
-    across = np.abs(offset_y * axis[0] - offset_x * axis[1])
+    normal = np.array([-axis[1], axis[0]])
     pixel = np.sqrt(spacing.area_m2)
-    first, last = along[mask].min() - pixel / 2, along[mask].max() + pixel / 2
+    along, across = (points - centre) @ axis, np.abs((points - centre) @ normal)
+    first, last = along.min() - pixel / 2, along.max() + pixel / 2
     margin = min(_BLUR_PX * pixel, (last - first) / 6)
     low, high = first + margin, last - margin
-    half_width = _WINGS * across[mask].max() + 2 * pixel
+    half_width = _WINGS * across.max() + 2 * pixel
+    corners = [
+        centre + end * axis + side * normal
+        for end in (low, high)
+        for side in (-half_width, half_width)
+    ]
+    left, top = np.floor(np.min(corners, axis=0) / (spacing.dx_m, spacing.dy_m)).astype(int)
+    right, bottom = np.ceil(np.max(corners, axis=0) / (spacing.dx_m, spacing.dy_m)).astype(int)
+    rows, columns = (part.ravel() for part in np.mgrid[top : bottom + 1, left : right + 1])
+    points = np.stack([columns * spacing.dx_m, rows * spacing.dy_m], axis=1) - centre
+    along, across = points @ axis, np.abs(points @ normal)
     box = (along >= low) & (along < high) & (across <= half_width)
-    return box, float(high - low)
+    count = max(int((high - low) / pixel), 1)
+    step = (high - low) / count
+    transect = np.minimum(((along[box] - low) / step).astype(int), count - 1)
+    return _Box(rows[box], columns[box], transect, float(step))
 
 
 def _mass(
     enhancement: Float64[np.ndarray, "y x"], region: Bool[np.ndarray, "y x"], spacing: Spacing
-) -> tuple[float, float]:
-    """Mass over a region [kg], and its unobserved part: taken to be like the observed one."""
+) -> float:
+    """Mass over a region [kg]; its unobserved part is taken to be like the observed one."""
     values = enhancement[region]
     seen = np.isfinite(values)
     if not seen.any():
-        return 0.0, 1.0
-    mean = float(values[seen].mean())
-    return mean * values.size * spacing.area_m2 * KG_M2_PER_PPM_M, float(1 - seen.mean())
+        return 0.0
+    return float(values[seen].mean() * values.size * spacing.area_m2 * KG_M2_PER_PPM_M)
 
 
 def _extent(mask: Bool[np.ndarray, "y x"], spacing: Spacing) -> float:

@@ -265,6 +265,33 @@ def test_an_outlying_detector_is_left_out(scene):
     assert result.facts["columns"]["outlier"] == 1
 
 
+def test_a_band_made_of_its_neighbours_fools_no_column(scene):
+    """Archives fill broken detector elements so: the filter then believes it sees no noise."""
+    _, cube = scene
+    filled = cube.copy()
+    filled[:, 7, 10] = filled[:, 7, 11]
+    filled[:, 9, 20] = (filled[:, 9, 19] + filled[:, 9, 21]) / 2
+    result = retrieve_enhancement(filled, scenes.emit_target(), Retrieval(passes=1))
+    assert_array_equal(np.isnan(result.enhancement).all(axis=0).nonzero()[0], [7, 9])
+    assert result.facts["columns"]["singular"] == 2
+
+
+@pytest.mark.parametrize("hidden", ["fill", "nan", "screened", "one line", "one band"])
+def test_a_scene_of_which_nothing_can_be_said_is_nan_without_a_warning(scene, hidden):
+    cube = scene[1][:, :8].copy()
+    usable = np.full(cube.shape[:2], hidden != "screened")
+    if hidden in {"fill", "nan"}:
+        cube[:] = -9999.0 if hidden == "fill" else np.nan
+    elif hidden == "one line":
+        cube[1:] = np.nan
+    elif hidden == "one band":
+        cube[:, :, 3] = np.nan
+    result = retrieve_enhancement(cube, scenes.emit_target(), usable=usable)
+    assert np.isnan(result.enhancement).all()
+    assert result.facts["columns"]["few_pixels"] == 8
+    assert result.facts["null_sigma_ppm_m"] is None
+
+
 def test_smooth_ground_has_no_outliers():
     mean = 5 + np.sin(np.arange(200) / 20)[:, None] * np.ones(8)
     assert not outlier_columns(mean, 10.0).any()

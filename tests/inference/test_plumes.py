@@ -142,6 +142,38 @@ def test_a_minimum_drops_weak_ones():
     assert not _detect(enhancement, Detection(minimum_pixels=5000)).mask.any()
 
 
+@pytest.mark.parametrize("gap", [1, 4, 12])
+def test_a_cloud_across_a_plume_makes_no_second_one(gap):
+    enhancement, _ = _map(0, 8.0)
+    clear = np.ones(SHAPE, bool)
+    clear[:, 36 : 36 + gap] = False
+    detected = _detect(enhancement, clear=clear)
+    assert detected.labels.max() == 1
+    assert detected.mask[:, 35].any()
+    assert detected.mask[:, 36 + gap].any()
+    assert not detected.mask[~clear].any()
+    apart = _detect(enhancement, Detection(bridge_px=0), clear=clear)
+    assert apart.labels.max() == 2
+    assert_array_equal(apart.mask, detected.mask)
+
+
+def test_plumes_that_a_wide_cloud_parts_stay_two():
+    enhancement, _ = _map(0, 8.0, 8.0)
+    clear = np.ones(SHAPE, bool)
+    clear[36:56] = False
+    assert _detect(enhancement, clear=clear).labels.max() == 2
+
+
+def test_a_map_without_noise_has_its_plume():
+    """MAG1C leaves exactly nothing over most of a scene: no scatter to measure by."""
+    sparse = np.zeros(SHAPE)
+    sparse[40:50, 30:60] = 2000.0
+    detected = _detect(sparse)
+    assert detected.labels.max() == 1
+    assert detected.mask[40:50, 30:60].all()
+    assert not _detect(np.zeros(SHAPE)).mask.any()
+
+
 def test_settings_that_detect_nothing_are_refused():
     with pytest.raises(ConfigurationError, match="core >= grow"):
         Detection(core=2.0, grow=3.0)

@@ -224,6 +224,57 @@ def test_gaps_are_reported_and_filled_by_the_mean(steady):
     assert_allclose(gappy.rate_kg_h, whole.rate_kg_h, rtol=0.1)
 
 
+@pytest.mark.parametrize(("first", "last"), [(48, 49), (44, 56), (30, 38)])
+def test_a_cloud_across_the_plume_takes_no_methane_away(steady, first, last):
+    whole = quantify(*steady, wind=STEADY, spacing=SPACING)
+    result, _, _ = steady
+    clear = np.ones(SHAPE, bool)
+    clear[:, first:last] = False
+    holes = np.where(clear, result.enhancement, np.nan)
+    detected = detect(holes, result.uncertainty, clear)
+    (plume,) = find_plumes(detected, holes, clear)
+    cut = quantify(
+        replace(result, enhancement=holes), detected, plume, wind=STEADY, spacing=SPACING
+    )
+    assert cut.length_m < whole.length_m
+    assert 0 < cut.masked_fraction < 0.3
+    assert_allclose(cut.rate_kg_h, whole.rate_kg_h, rtol=0.05)
+
+
+@pytest.mark.parametrize("row", [1, 110])
+def test_a_plume_half_outside_of_the_scene_has_no_rate(row):
+    """Its transects would carry half of the flux, and the interval would not say so."""
+    plume = scenes.plume(SHAPE, rate_t_h=10, wind_m_s=4, source=(row, 20), oversampling=2)
+    result, detected, found = _scene(plume, 3)
+    with pytest.raises(NoDataError, match="transects through the plume are seen whole"):
+        quantify(result, detected, found, wind=STEADY, spacing=SPACING)
+
+
+def test_a_plume_that_leaves_the_scene_keeps_its_rate():
+    plume = scenes.plume(SHAPE, rate_t_h=10, wind_m_s=4, source=(56, 70), oversampling=2)
+    result, detected, found = _scene(plume, 3)
+    estimate = quantify(result, detected, found, wind=STEADY, spacing=SPACING)
+    assert_allclose(estimate.rate_kg_h, 10_000, rtol=0.15)
+
+
+def test_a_neighbour_is_not_weighed_twice():
+    both = [
+        scenes.plume(SHAPE, rate_t_h=10, wind_m_s=4, source=(row, 20), oversampling=2)
+        for row in (40, 74)
+    ]
+    noise = scenes.correlated_noise(SHAPE, SIGMA, 0)
+    enhancement = both[0].enhancement + both[1].enhancement + noise
+    result, _, _ = _scene(both[0], 0)
+    result = replace(result, enhancement=enhancement)
+    clear = np.ones(SHAPE, bool)
+    detected = detect(enhancement, result.uncertainty, clear)
+    found = find_plumes(detected, enhancement, clear)
+    assert len(found) == 2
+    for plume in found:
+        estimate = quantify(result, detected, plume, wind=STEADY, spacing=SPACING)
+        assert_allclose(estimate.rate_kg_h, 10_000, rtol=0.15)
+
+
 def test_relative_enhancements_have_no_rate(steady):
     result, detected, plume = steady
     relative = replace(result, calibration=Calibration.RELATIVE)
@@ -234,8 +285,9 @@ def test_relative_enhancements_have_no_rate(steady):
 def test_a_plume_that_fills_the_scene_cannot_be_measured_against_it(steady):
     result, _, plume = steady
     everywhere = Detected(labels=np.ones(SHAPE, np.int32), score=np.full(SHAPE, 9.0))
+    whole, scheme = replace(plume, number=1), SCHEMES["ime-emit"]
     with pytest.raises(NoDataError, match="larger scene"):
-        quantify(result, everywhere, replace(plume, number=1), wind=STEADY, spacing=SPACING)
+        quantify(result, everywhere, whole, wind=STEADY, spacing=SPACING, scheme=scheme)
 
 
 def test_the_same_plume_gives_the_same_numbers(steady):
