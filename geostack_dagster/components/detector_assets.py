@@ -111,8 +111,12 @@ def _asset(spec: DetectorSpec, noun: str, owners: Sequence[str]) -> dg.AssetsDef
         check_specs=_CHECKS[noun](key) if noun in _CHECKS else [],
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        from geostack_dagster.pipeline.claim import claimed
+
+        loop = loop_of(spec, context.resources.storage)
         try:
-            report, checks = _RUNS[noun](context, loop_of(spec, context.resources.storage))
+            with claimed(loop.url("detector.claim")):  # the same model is not trained twice
+                report, checks = _RUNS[noun](context, loop)
         except GeostackError as error:
             raise verdict({f"{spec.name}/{noun}": error}) from error
         context.log.info("%s: %s", noun, redact(report.note))

@@ -54,6 +54,10 @@ class Layout:
         """Ledger of an attempt that failed, beside the Recipe, JSON; gone when one succeeds."""
         return f"{self.attempts(partition.pipeline, partition.aoi)}/{partition.date}{ATTEMPT}"
 
+    def claim(self, partition: Partition) -> str:
+        """Whose turn it is to make the partition, beside the Recipe; holds nothing to keep."""
+        return f"{self._of(partition)}/recipes/{partition.aoi}/{partition.date}.claim"
+
     def attempts(self, pipeline: str, aoi: str) -> str:
         """Folder of the attempts' ledgers."""
         return f"{self.root}/{pipeline}/recipes/{aoi}"

@@ -17,6 +17,7 @@ from geostack_dagster.domain.dark_pixels import contradicted, is_suspicious
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.pipeline.checks.evidence import evidence_of, kept_evidence, verdicts_of
+from geostack_dagster.pipeline.claim import claimed
 from geostack_dagster.pipeline.cube import made_from_recipe
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -62,10 +63,20 @@ def run_stage(
 ) -> StageReport:
     """Make a stage of a partition, unless it is held.
 
+    One run at a time makes a partition: another one waits, and then finds the work done.
+
     Raises:
         IntegrityError: If it would be made of a cube whose pixels contradict their metadata.
+        ConflictError: If another run makes the partition for an hour.
         GeostackError: As the stage does.
     """
+    with claimed(workspace.layout.claim(partition)):
+        return _made(spec, stage, partition, workspace)
+
+
+def _made(
+    spec: PipelineSpec, stage: str, partition: Partition, workspace: Workspace
+) -> StageReport:
     hold = standing_hold(spec, partition, workspace) if stage == "cube" else None
     if hold is not None:
         return _kept(spec, partition, workspace, hold)
