@@ -30,6 +30,32 @@ _SWATH = (
     ("glt_x", "int32", "column of each map pixel, 1-based, 0 where there is none"),
     ("glt_y", "int32", "line of each map pixel, 1-based, 0 where there is none"),
 )
+_CHIP = (
+    ("id", "string", "digest of scene, window, state and content"),
+    ("scene", "string", "scene that it is a window of"),
+    ("orbit", "string", "overpass; all of one serves one split"),
+    ("acquired", "timestamp", "when its pixels were seen, UTC"),
+    ("site", "string", "cell of about half a degree; all of one serves one split"),
+    ("longitude", "double", "of its centre [degree]"),
+    ("latitude", "double", "of its centre [degree]"),
+    ("row", "int32", "first row in the scene"),
+    ("column", "int32", "first column in the scene"),
+    ("size", "int32", "rows and columns [pixel]"),
+    ("state", "string", "PLUME, NO_PLUME, UNCERTAIN or UNOBSERVABLE"),
+    ("content", "string", "digest of pixels and labels"),
+    ("weight", "double", "in the loss"),
+    ("injected", "int32", "number of the synthetic plume; 0 for none"),
+    ("plumes", "list", "labels that reach into it"),
+    ("observed_fraction", "double", "part of its pixels with a value"),
+    ("plume_fraction", "double", "part of its pixels in a plume"),
+    ("geometry", "binary", "outline, WKB in longitude and latitude"),
+    ("bbox", "struct", "xmin, ymin, xmax, ymax [degree]"),
+)
+
+
+def chip_schema() -> dg.TableSchema:
+    """Columns of a detector's training set: windows of scenes, without pixels."""
+    return dg.TableSchema(columns=_table(*_CHIP))
 
 
 def column_schema(spec: PipelineSpec, stage: str) -> dg.TableSchema | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from geostack_dagster.components.boundary import verdict
+from geostack_dagster.components.columns import chip_schema
 from geostack_dagster.components.events import metadata_of
 from geostack_dagster.components.partitions import AOIS
 from geostack_dagster.domain.hrefs import redact
@@ -18,6 +20,7 @@ from geostack_dagster.resources.storage import Storage
 if TYPE_CHECKING:
     from geostack_dagster.pipeline.learning.settings import Loop
 
+_DRIFT_DAYS = 8
 _TOLD = 10
 """Times that a training tells how far it is."""
 
@@ -28,6 +31,8 @@ class Noun:
 
     upstream: str | None
     kinds: frozenset[str]
+    artefact: str
+    """Where it lies, `{0}` being the detector."""
     description: str
 
 
@@ -35,6 +40,7 @@ NOUNS: Mapping[str, Noun] = {
     "training_set": Noun(
         None,
         frozenset({"parquet"}),
+        "learning/{0}/sets/<digest>.parquet",
         "Windows of labelled scenes to learn from, and those that judge: a GeoParquet index "
         "without pixels. Sites and overpasses are split, never windows; its data version is the "
         "digest of what is learnt.",
@@ -42,12 +48,14 @@ NOUNS: Mapping[str, Noun] = {
     "challenger": Noun(
         "training_set",
         frozenset({"jax"}),
+        "models/{0}/<model>/<model>.json",
         "A U-Net trained on the training set: the same data, code and seed give the same model, "
         "which is then not trained again. Interrupted trainings go on from their checkpoint.",
     ),
     "evaluation": Noun(
         "challenger",
         frozenset({"jax"}),
+        "learning/{0}/evaluations/<model>-<match>.json",
         "Challenger, champion and classical baseline on the same whole scenes of unseen sites: "
         "pixels, plumes, false alarms, calibration, injected plumes; differences over resampled "
         "sites.",
@@ -55,18 +63,21 @@ NOUNS: Mapping[str, Noun] = {
     "gate": Noun(
         "evaluation",
         frozenset({"json"}),
+        "learning/{0}/evaluations/<model>-<match>.json",
         "The decision on the challenger, promote, shadow or reject, with every reason; a person "
         "may decide otherwise by `geostack model override`, which is recorded.",
     ),
     "champion": Noun(
         "gate",
         frozenset({"stac", "jax"}),
+        "models/{0}/collection.json",
         "The model that looks for plumes. Its alias in the registry is swapped in one step; its "
         "data version is the digest of its weights.",
     ),
     "drift": Noun(
         "champion",
         frozenset({"json"}),
+        "learning/{0}/drift.json",
         "Whether new scenes still look like those that the champion learned from, in the same "
         "season: one permutation test decides, PSI and KS explain.",
     ),
@@ -104,9 +115,11 @@ def _asset(spec: DetectorSpec, noun: str, owners: Sequence[str]) -> dg.AssetsDef
         group_name=spec.name,
         kinds=set(told.kinds),
         owners=owners,
+        metadata=_metadata(spec, noun),
         pool=spec.name,
         code_version=spec.code_version(noun),
-        description=told.description,
+        description=f"{told.description}\n\n{_OF_DRIFT if noun == 'drift' else _OF_LOOP}",
+        freshness_policy=_freshness(spec, noun),
         required_resource_keys={"storage"},
         check_specs=_CHECKS[noun](key) if noun in _CHECKS else [],
     )
@@ -129,13 +142,45 @@ def _asset(spec: DetectorSpec, noun: str, owners: Sequence[str]) -> dg.AssetsDef
     return materialize
 
 
+def _metadata(spec: DetectorSpec, noun: str) -> dict[str, Any]:
+    """What is known before anything is made."""
+    where = f"<storage>/{NOUNS[noun].artefact.format(spec.name)}"
+    metadata: dict[str, Any] = {"artefact": dg.MetadataValue.text(where)}
+    if noun == "training_set":
+        metadata["dagster/column_schema"] = chip_schema()
+    return metadata
+
+
+_OF_LOOP = (
+    "It is fresh as long as the retrain rule's age allows; whether there is anything new to learn "
+    "is for the retrain sensor to say."
+)
+_OF_DRIFT = "It is fresh for a week and a day: its schedule looks once a week."
+
+
+def _freshness(spec: DetectorSpec, noun: str) -> dg.FreshnessPolicy:
+    days = _DRIFT_DAYS if noun == "drift" else spec.retrain.oldest_days
+    return dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(days=days), fail_window=timedelta(days=2 * days)
+    )
+
+
 type _Made = tuple[StageReport, list[dg.AssetCheckResult]]
 
 
 def _training_set(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
     from geostack_dagster.pipeline.learning import training_set
 
-    return training_set.run(loop, context.instance.get_dynamic_partitions(AOIS.name or "")), []
+    report = training_set.run(loop, context.instance.get_dynamic_partitions(AOIS.name or ""))
+    leaks = [row["leak"] for row in report.tables["leaks"]]
+    check = dg.AssetCheckResult(
+        check_name="no_leakage",
+        passed=not leaks,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(leaks) or "no site, overpass, scene or plume is on two sides",
+        metadata={"nearest_km": report.facts["nearest_km"] or 0.0},
+    )
+    return report, [check]
 
 
 def _challenger(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
@@ -206,6 +251,14 @@ _RUNS: Mapping[str, Callable[[dg.AssetExecutionContext, "Loop"], _Made]] = {
     "drift": _drift,
 }
 _CHECKS: Mapping[str, Callable[[dg.AssetKey], list[dg.AssetCheckSpec]]] = {
+    "training_set": lambda key: [
+        dg.AssetCheckSpec(
+            "no_leakage",
+            asset=key,
+            blocking=True,
+            description="What judges was never learnt from, nor anything within the buffer of it.",
+        )
+    ],
     "gate": lambda key: [
         dg.AssetCheckSpec(
             "promotable",

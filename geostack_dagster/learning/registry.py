@@ -66,7 +66,7 @@ class Registry:
         item = card.to_item(weights, created)
         # Weights first, the entry last: what the collection names is always whole.
         storage.write_bytes(self._url(card.id, WEIGHTS), weights)
-        storage.write_bytes(self._url(card.id, f"{card.id}.json"), _encoded(item))
+        storage.write_bytes(self.item_url(card.id), _encoded(item))
         self._change(lambda document: _with_model(document, item, created))
         return card.id
 
@@ -124,6 +124,15 @@ class Registry:
         """The STAC Item of a model; args and errors as `digest_of`."""
         return self._item(self._resolved(model))
 
+    @property
+    def url(self) -> str:
+        """The Collection: models, aliases and history."""
+        return self._url("collection.json")
+
+    def item_url(self, model: str) -> str:
+        """The STAC Item of a model, by its id."""
+        return self._url(model, f"{model}.json")
+
     def apply(self, decision: Decision, *, by: str, at: datetime) -> Aliases:
         """Give the roles that a decision of the gate asks for, and record it.
 
@@ -162,7 +171,7 @@ class Registry:
 
     def _item(self, name: str) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(storage.read_bytes(self._url(name, f"{name}.json")))
+            found: dict[str, Any] = json.loads(storage.read_bytes(self.item_url(name)))
         except FileNotFoundError as error:
             raise IntegrityError(f"model {name} is registered, but {error} is gone") from error
         return found
@@ -172,7 +181,7 @@ class Registry:
 
     def _read(self) -> tuple[dict[str, Any], bytes | None]:
         try:
-            content = storage.read_bytes(self._url("collection.json"))
+            content = storage.read_bytes(self.url)
         except FileNotFoundError:
             return _empty(self.name), None
         try:
@@ -193,9 +202,7 @@ class Registry:
             document, content = self._read()
             changed = change(document)
             try:
-                storage.swap_bytes(
-                    self._url("collection.json"), _encoded(changed), expected=content
-                )
+                storage.swap_bytes(self.url, _encoded(changed), expected=content)
             except ConflictError:
                 time.sleep(random.uniform(0, _PAUSE_S * 2 ** min(attempt, 6)))  # noqa: S311
                 continue

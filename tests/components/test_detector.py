@@ -1,6 +1,7 @@
 """A detector through Dagster: sensors with reasons, a blocking gate, and only what is stale."""
 
 import shutil
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -145,8 +146,35 @@ def test_labels_ask_for_a_training_once(blank):
     event = blank.instance.get_latest_materialization_event(dg.AssetKey([DETECTOR, "champion"]))
     tags = event.asset_materialization.tags
     assert tags["dagster/data_version"] == blank.loop.registry.digest_of(champion)
+    assert_pages_tell_numbers_and_pictures(blank)
     quiet = blank.tick("retrain", first.cursor)
     assert "0 of 6 new labels" in quiet.skip_message
+
+
+def assert_pages_tell_numbers_and_pictures(code):
+    """The asset pages of a run: numbers to plot, pictures, where it lies and from what."""
+    wanted = {
+        "training_set": ({"chips", "sites", "labels", "leaks", "nearest_km"}, set()),
+        "challenger": ({"loss", "parameters", "training_seconds"}, {"loss_curve"}),
+        "evaluation": (
+            {"average_precision", "object_f1", "false_per_1000_km2", "calibration_error"},
+            {"reliability", "before_after"},
+        ),
+        "gate": ({"failed_checks"}, {"before_after"}),
+        "champion": ({"models"}, {"before_after"}),
+    }
+    for noun, (numbers, pictures) in wanted.items():
+        event = code.instance.get_latest_materialization_event(dg.AssetKey([DETECTOR, noun]))
+        metadata = event.asset_materialization.metadata
+        for name in {"seconds", *numbers}:
+            assert isinstance(metadata[name].value, int | float), (noun, name)
+        for name in pictures:
+            assert metadata[name].value.startswith(f"![{name}](data:image/png;base64,")
+        path = Path(metadata["dagster/uri"].value.removeprefix("file://"))
+        assert path.is_file(), path
+        parents = [value.value for name, value in metadata.items() if name.startswith("parent_")]
+        assert parents
+        assert all(Path(parent).is_file() for parent in parents)
 
 
 def test_few_new_labels_are_not_enough_and_many_are_named(code):
@@ -205,7 +233,10 @@ def test_the_gate_blocks_what_was_poisoned(code):
     (request,) = code.tick("retrain").run_requests
     result = code.execute(request)
     assert not result.success
-    (check,) = result.get_asset_check_evaluations()
+    checks = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    assert checks["no_leakage"].passed
+    assert checks["no_leakage"].metadata["nearest_km"].value > code.loop.splits.buffer_km
+    check = checks["promotable"]
     assert not check.passed
     assert check.description.startswith("reject: ")
     assert code.loop.registry.aliases.champion == champion

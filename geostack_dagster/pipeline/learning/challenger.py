@@ -19,6 +19,7 @@ from geostack_dagster.learning.model_card import Coverage, ModelCard, code_diges
 from geostack_dagster.learning.samples import assemble
 from geostack_dagster.learning.splits import Split
 from geostack_dagster.learning.train import Progress, Trained, fit
+from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.learning.documents import read_document, write_document
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.learning.training_set import TrainingSet, required
@@ -59,7 +60,8 @@ def run(loop: Loop, *, progress: Callable[[Progress], None] | None = None) -> St
         if unchanged
         else f"{model}: trained in {facts['training_seconds']:.0f} s, loss {facts['loss']:.3f}",
         facts={"model": model, **facts},
-        pictures={"loss": _curve(losses)},
+        pictures={"loss_curve": _curve(losses)},
+        artefact=Artefact(loop.registry.item_url(model), {"training_set": found.index_url(loop)}),
         seconds=perf_counter() - started,
     )
 
@@ -76,7 +78,7 @@ def card_of(loop: Loop, found: TrainingSet, detector: Detector) -> ModelCard:
         data=found.data,
         code=code_digest(),
         coverage=Coverage.of(chips),
-        derived_from=(loop.url("sets", f"{found.inputs}-{found.data}.parquet"),),
+        derived_from=(found.index_url(loop),),
     )
 
 
@@ -99,7 +101,7 @@ def _train(
 def _facts(loop: Loop, found: TrainingSet, trained: Trained, detector: Detector) -> dict[str, Any]:
     return {
         "data": found.data,
-        "set": f"{found.inputs}-{found.data}",
+        "set": found.name,
         "parameters": detector.parameters,
         "steps": loop.training.steps,
         "seed": loop.training.seed,

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.learning.drift import Drift, Observations, detect_drift
 from geostack_dagster.learning.scenes import Maps
+from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.learning.documents import (
     find_document,
     read_document,
@@ -65,11 +66,13 @@ def run(loop: Loop, aois: Sequence[str], *, today: date | None = None) -> StageR
         facts={
             "drifted": found.drifted,
             "chance": None if np.isnan(found.chance) else found.chance,
+            "discrepancy": None if np.isnan(found.discrepancy) else found.discrepancy,
             "reference_scenes": found.reference,
             "current_scenes": found.current,
             "champion": champion,
         },
         tables={"features": moved},
+        artefact=Artefact(loop.url(POINTER), {"champion": loop.registry.url}),
         seconds=perf_counter() - started,
     )
 

@@ -19,6 +19,7 @@ from geostack_dagster.learning.finders import Classical, Finder, Learned
 from geostack_dagster.learning.gate import Decision, Evidence, decide
 from geostack_dagster.learning.integrity import examine
 from geostack_dagster.learning.splits import Split
+from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.learning.beside import Side, keep_picture, kept_picture, picture_of
 from geostack_dagster.pipeline.learning.challenger import POINTER
 from geostack_dagster.pipeline.learning.documents import find_document, write_document
@@ -78,18 +79,18 @@ def run(loop: Loop) -> StageReport:
     started = perf_counter()
     found = required(loop)
     match = match_of(loop, found)
-    document = find_document(_url(loop, match))
+    document = find_document(evaluation_url(loop, match))
     unchanged = document is not None
     if document is None:
         document = _judged(loop, found, match)
-        write_document(_url(loop, match), document)
+        write_document(evaluation_url(loop, match), document)
     write_document(loop.url(_POINTER), {"evaluation": _file(match)})
     return _report(loop, match, document, seconds=perf_counter() - started, unchanged=unchanged)
 
 
 def decision_of(loop: Loop, match: Match) -> Decision | None:
     """The gate's own decision on a match; None if it was not evaluated yet."""
-    document = find_document(_url(loop, match))
+    document = find_document(evaluation_url(loop, match))
     return None if document is None else Decision.of_json(document["decision"])
 
 
@@ -101,7 +102,8 @@ def last_evaluation(loop: Loop) -> dict[str, Any] | None:
     return find_document(loop.url("evaluations", pointer["evaluation"]))
 
 
-def _url(loop: Loop, match: Match) -> str:
+def evaluation_url(loop: Loop, match: Match) -> str:
+    """What was found in a match, and the gate's decision on it."""
     return loop.url("evaluations", _file(match))
 
 
@@ -143,7 +145,7 @@ def _judged(loop: Loop, found: TrainingSet, match: Match) -> dict[str, Any]:
     )
     return {
         **asdict(match),
-        "set": f"{found.inputs}-{found.data}",
+        "set": found.name,
         "decision": decide(evidence, loop.rules).to_json(),
         "finders": [_scores(one) for one in evaluations],
         "gains": _gains(evidence),
@@ -208,7 +210,6 @@ def _report(
             "challenger": match.challenger,
             "champion": match.champion,
             **facts,
-            "evaluation": _url(loop, match),
         },
         tables={
             "scores": rows,
@@ -227,6 +228,9 @@ def _report(
             **kept_picture(loop, match.challenger, match.champion),
             "reliability": _diagram(match.challenger, document["reliability"]),
         },
+        artefact=Artefact(
+            evaluation_url(loop, match), {"challenger": loop.registry.item_url(match.challenger)}
+        ),
         seconds=seconds,
     )
 

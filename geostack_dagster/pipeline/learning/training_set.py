@@ -23,8 +23,10 @@ from geostack_dagster.errors import ConfigurationError, NoDataError
 from geostack_dagster.learning.chip_index import read_index, write_index
 from geostack_dagster.learning.chips import Chip, index_digest, index_scene, with_injections
 from geostack_dagster.learning.labels import Label
+from geostack_dagster.learning.leakage import find_leakage
 from geostack_dagster.learning.scenes import Maps
 from geostack_dagster.learning.splits import Assignment, Split, assign
+from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.labels import stored_labels
 from geostack_dagster.pipeline.learning.documents import (
     encoded,
@@ -89,6 +91,15 @@ class TrainingSet:
         judged = {chip.scene for chip in self.of(Split.GATE)}
         found = [one for one in self.scenes if one.scene.id in judged]
         return sorted(found, key=lambda one: one.scene.id)
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.inputs}-{self.data}"
+
+    def index_url(self, loop: Loop) -> str:
+        """Its chips, GeoParquet."""
+        return loop.url("sets", f"{self.name}.parquet")
 
     def source(self, loop: Loop) -> CubeSource:
         """Pixels of its scenes."""
@@ -224,14 +235,10 @@ def _windows(loop: Loop, one: Labelled) -> list[Chip]:
     return index_scene(one.scene, nothing, cutting=loop.cutting)
 
 
-def _name(found: TrainingSet) -> str:
-    return f"{found.inputs}-{found.data}"
-
-
 def _write(loop: Loop, found: TrainingSet) -> None:
     """The set first, the pointer last."""
-    name = _name(found)
-    write_index(loop.url("sets", f"{name}.parquet"), found.chips)
+    name = found.name
+    write_index(found.index_url(loop), found.chips)
     document = {
         "inputs": found.inputs,
         "code": found.code,
@@ -273,7 +280,7 @@ def _report(loop: Loop, found: TrainingSet, *, seconds: float, unchanged: bool) 
         for split, chips in by_split.items()
     }
     states = Counter(chip.state.value for chip in found.chips if not chip.injected)
-    name = _name(found)
+    leakage = find_leakage(by_split, loop.splits)
     return StageReport(
         outcome=Outcome.UNCHANGED if unchanged else Outcome.WRITTEN,
         fingerprint=found.data,
@@ -289,13 +296,17 @@ def _report(loop: Loop, found: TrainingSet, *, seconds: float, unchanged: bool) 
             **{f"{state.lower()}_windows": number for state, number in sorted(states.items())},
             "gate_scenes": len(found.gate_scenes),
             "gate_plumes": len({p for chip in by_split[Split.GATE] for p in chip.plumes}),
-            "index": loop.url("sets", f"{name}.parquet"),
+            "leaks": len(leakage.leaks),
+            "nearest_km": leakage.nearest_km if np.isfinite(leakage.nearest_km) else None,
         },
         tables={
+            "leaks": [{"leak": line} for line in leakage.leaks],
             "left_out": [
                 {"chips": number, "why": why}
                 for why, number in sorted(found.assignment.left_out.items())
-            ]
+            ],
         },
+        rows=len(found.chips),
+        artefact=Artefact(found.index_url(loop), {"labels": loop.workspace.layout.label_log}),
         seconds=seconds,
     )

@@ -9,9 +9,15 @@ from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.learning.gate import Check, Decision, Outcome
 from geostack_dagster.learning.registry import Aliases
+from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.learning.beside import kept_picture
 from geostack_dagster.pipeline.learning.documents import find_document, write_document
-from geostack_dagster.pipeline.learning.evaluation import Match, decision_of, match_of
+from geostack_dagster.pipeline.learning.evaluation import (
+    Match,
+    decision_of,
+    evaluation_url,
+    match_of,
+)
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.report import Outcome as Done
 from geostack_dagster.pipeline.report import StageReport
@@ -68,6 +74,7 @@ def judge(loop: Loop) -> Verdict:
             ]
         },
         pictures=kept_picture(loop, match.challenger, match.champion),
+        artefact=_judgement(loop, match),
         seconds=perf_counter() - started,
     )
     return Verdict(report=report, decision=decision)
@@ -97,6 +104,7 @@ def promote(loop: Loop) -> StageReport:
         facts={"champion": after, "previous": before, "models": len(loop.registry.models)},
         tables={"history": [_row(event) for event in loop.registry.history[-20:]]},
         pictures=_promotion(loop, after),
+        artefact=Artefact(loop.registry.url, {"evaluation": evaluation_url(loop, match)}),
         seconds=perf_counter() - started,
     )
 
@@ -188,9 +196,16 @@ def _nothing_to_decide(loop: Loop, match: Match, seconds: float) -> Verdict:
         note=f"{match.challenger} is the champion already: the same data, code and settings",
         facts={"challenger": match.challenger, "champion": match.challenger},
         pictures=_promotion(loop, match.challenger),
+        artefact=_judgement(loop, match),
         seconds=seconds,
     )
     return Verdict(report=report, decision=None)
+
+
+def _judgement(loop: Loop, match: Match) -> Artefact:
+    """The evaluation holds the decision; it is made from the challenger."""
+    item = loop.registry.item_url(match.challenger)
+    return Artefact(evaluation_url(loop, match), {"challenger": item})
 
 
 def _promotion(loop: Loop, champion: str | None) -> dict[str, bytes]:

@@ -61,7 +61,7 @@ def test_the_same_training_is_not_done_again(loop):
     assert report.outcome is Done.UNCHANGED
     assert report.facts["model"] == loop.registry.aliases.champion
     assert loop.registry.history == before
-    assert b"PNG" in report.pictures["loss"][:8]
+    assert b"PNG" in report.pictures["loss_curve"][:8]
 
 
 def test_a_training_that_was_interrupted_ends_in_the_same_weights(loop):
