@@ -334,7 +334,7 @@ def codec(dtype: np.dtype) -> dict[str, object]:
         "clevel": 1,
         "shuffle": "bitshuffle",
         "typesize": dtype.itemsize,
-        "blocksize": 0,
+        "blocksize": 256 * 1024,
     }
 
 

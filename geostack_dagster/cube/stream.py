@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import batched, islice, product
+from itertools import islice, product
 from typing import Any
 from uuid import uuid4
 
@@ -29,8 +29,7 @@ from geostack_dagster.engine import Engine
 type Write = Callable[[Variable, int, tuple[int, int], Pixels], Any]
 """Does something with a block of a slot that begins at a corner, and says what."""
 
-_STRIP = 4  # chunks encoded by one task
-_BATCH = 8  # strips handed to the store at a time: a hand-over costs as much as encoding a chunk
+_STRIP = 4  # chunks of one task: a hand-over to the store costs as much as encoding a chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +106,14 @@ def stream(
     tallies = {slot: Tally() for slot in order if slot in sinks}
     if not tallies:
         return tallies
-    if is_dask_collection(data):
 
-        def write(variable: Variable, slot: int, corner: tuple[int, int], block: Pixels) -> Tally:
-            chunks, tally = sinks[slot].encode(variable, corner, block)
-            put(chunks)
-            return tally
+    def write(variable: Variable, slot: int, corner: tuple[int, int], block: Pixels) -> Tally:
+        chunks, tally = sinks[slot].encode(variable, corner, block)
+        put(chunks)
+        return tally
 
-        done = computed(sinks, data, order=order, write=write, engine=engine)
-    else:
-        done = _cut(sinks, data, order, put=put, engine=engine)
-    for slot, tally in done:
+    cut = computed if is_dask_collection(data) else _cut
+    for slot, tally in cut(sinks, data, order=order, write=write, engine=engine):
         tallies[slot] += tally
     return tallies
 
@@ -188,22 +184,20 @@ def _on_block(
 def _cut(
     sinks: Mapping[int, Sink],
     data: xr.Dataset,
-    order: Sequence[int],
     *,
-    put: Callable[[Chunks], None],
+    order: Sequence[int],
+    write: Write,
     engine: Engine,
 ) -> Iterator[tuple[int, Tally]]:
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(min(engine.threads or cores, cores)) as pool:
-        encoded = _ahead(pool, _blocks(sinks, data, _steps(sinks, order)), 2 * _BATCH)
-        for batch in batched(encoded, _BATCH):
-            put({key: value for _, (chunks, _) in batch for key, value in chunks.items()})
-            yield from ((slot, tally) for slot, (_, tally) in batch)
+    workers = 2 * (os.cpu_count() or 1)  # while some encode, others wait for the store
+    workers = min(engine.threads or workers, workers)
+    with ThreadPoolExecutor(workers) as pool:
+        yield from _ahead(pool, _blocks(data, _steps(sinks, order), sinks, write), 2 * workers)
 
 
 def _blocks(
-    sinks: Mapping[int, Sink], data: xr.Dataset, steps: list[tuple[int, int]]
-) -> Iterator[tuple[int, Callable[[], tuple[Chunks, Tally]]]]:
+    data: xr.Dataset, steps: list[tuple[int, int]], sinks: Mapping[int, Sink], write: Write
+) -> Iterator[tuple[int, Callable[[], Tally]]]:
     for step, slot in steps:
         schema = sinks[slot].schema
         rows, columns = schema.chunk[0], schema.chunk[1] * _STRIP
@@ -212,7 +206,7 @@ def _blocks(
             slab = data[variable.name].isel(time=step).values
             for top, left in product(range(0, height, rows), range(0, width, columns)):
                 block = slab[top : top + rows, left : left + columns]
-                yield slot, partial(sinks[slot].encode, variable, (top, left), block)
+                yield slot, partial(write, variable, slot, (top, left), block)
 
 
 def _ahead[Label, Result](
