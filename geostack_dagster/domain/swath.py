@@ -56,6 +56,18 @@ class SwathLayout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentNoise:
+    """Noise-equivalent radiance of a spectrometer, |a sqrt(b + L) + c| [unit of its radiance]."""
+
+    a: float
+    b: float
+    c: float = 0.0
+    reach_nm: tuple[float, float]
+    """Wavelengths that the coefficients hold for; beyond them the noise is not known."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwathChoice:
     """Which part of a granule is wanted, and who reads it."""
 

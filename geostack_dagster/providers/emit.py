@@ -7,11 +7,15 @@ by file name alone.
 from geostack_dagster.domain.bands import Band, BandTable
 from geostack_dagster.domain.item import Asset, Item
 from geostack_dagster.domain.radiometry import Radiometry
-from geostack_dagster.domain.swath import SwathLayout
+from geostack_dagster.domain.swath import InstrumentNoise, SwathLayout
 from geostack_dagster.providers.provider import Collection
 
 _NODATA = -9999.0
 _PIXEL_M = 60.0
+_SWIR_NOISE = InstrumentNoise(
+    a=1.74e-3, b=0.267, reach_nm=(1300.0, 2500.0), source="EMIT noise file, short-wave infrared"
+)
+"""[uW cm-2 sr-1 nm-1]"""
 
 
 def physical(item: Item, asset: Asset, band: Band) -> Radiometry:
@@ -58,6 +62,7 @@ def radiance(version: str, *, concept_id: str) -> Collection:
         radiometry=physical,
         quantity="radiance",
         swath=SwathLayout(data="radiance", file="radiance", observation_file="observation"),
+        noise=_SWIR_NOISE,
         aliases=(concept_id, f"EMITL1BRAD.v{version}"),
     )
 

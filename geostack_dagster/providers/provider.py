@@ -11,7 +11,7 @@ from geostack_dagster.domain.bands import Band, BandTable
 from geostack_dagster.domain.hrefs import Href, locate
 from geostack_dagster.domain.identity import IdentityRule, by_id
 from geostack_dagster.domain.radiometry import RadiometryRule, stated
-from geostack_dagster.domain.swath import Geometry, SwathLayout
+from geostack_dagster.domain.swath import Geometry, InstrumentNoise, SwathLayout
 from geostack_dagster.errors import ConfigurationError
 
 
@@ -90,6 +90,8 @@ class Collection:
     """Other ids under which Items or catalogues know it, such as CMR concept ids."""
     swath: SwathLayout | None = None
     """Where its files keep what, if they are in sensor geometry."""
+    noise: InstrumentNoise | None = None
+    """Of the radiance in its files; None where it is not known, or they hold no radiance."""
     plumes: str | None = None
     """Collection of the same archive that lists the plumes which people outlined in its scenes."""
     unstated: tuple[str, ...] = ()

@@ -33,7 +33,10 @@ TRUE_KG_H = 1000 * SOURCE.rate_t_h(date.fromisoformat(DAY))
 SWATH = {
     "provider": provider_named("earthaccess"),
     "collection": "EMITL1BRAD_001",
-    "wavelengths_nm": ((2110.0, 2500.0),),
+    "wavelengths_nm": (
+        *((nm - 4.0, nm + 4.0) for nm in (450, 1000, 1250, 1380, 1650)),
+        (2110.0, 2500.0),
+    ),
     "methane": MethaneSpec(
         method=MethaneMethod.MATCHED_FILTER, wind=WindSpec(table="wind.csv", sigma_m_s=0.5)
     ),
@@ -117,6 +120,22 @@ def test_a_known_emission_is_found_and_weighed(workspace, facts):
     background = np.median(found[np.isfinite(found) & (truth < 1)])
     assert (found[both] - background).sum() / truth[both].sum() == pytest.approx(1, abs=0.25)
     assert scan([Path(workspace.root)]) == []
+
+
+def test_under_a_closed_sky_nothing_can_be_said(workspace):
+    """From radiance, which no archive has screened: no plume would be a false statement."""
+    spec = spec_of("methane", SWATH)
+    Path(workspace.root, "wind.csv").write_text(wind_table([date(2024, 6, 18)]))
+    partition = Partition(spec.name, AREA, "2024-06-18", spec.cadence)
+    reports = {
+        stage: module_of(spec, stage).run(spec, partition, workspace) for stage in spec.stages
+    }
+    (facts,) = reports["enhancement"].facts["retrieval"].values()
+    assert facts["screened"]["cloud"] > 80_000
+    assert facts["noise"].startswith("EMIT")
+    assert reports["enhancement"].facts["observed_fraction"] < 0.3
+    assert reports["plumes"].facts["plumes"] == 0
+    assert reports["plumes"].facts["states"] in {"UNOBSERVABLE", "UNCERTAIN"}  # never NO_PLUME
 
 
 def test_the_second_time_nothing_is_done_and_another_wind_redoes_the_plumes_alone(workspace):

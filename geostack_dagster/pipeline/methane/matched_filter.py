@@ -4,13 +4,14 @@ Statistics belong to the detector's columns, so the filter runs on whole granule
 them; the geometry look-up table of each granule then tells which of its pixels a map pixel is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from pyproj import Transformer
 
@@ -18,6 +19,7 @@ from geostack_dagster.cube.swaths.book import StoredGranule
 from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
+from geostack_dagster.domain.swath import InstrumentNoise
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.inference.absorption import REFERENCE_AIR_MASS_FACTOR
 from geostack_dagster.inference.enhancement import (
@@ -27,6 +29,8 @@ from geostack_dagster.inference.enhancement import (
     vertical,
 )
 from geostack_dagster.inference.geolocation import orthorectify
+from geostack_dagster.inference.matched_filter import Noise
+from geostack_dagster.inference.screening import screen
 from geostack_dagster.inference.target import methane_target
 from geostack_dagster.pipeline.methane.absorber import absorber_of
 from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
@@ -84,14 +88,51 @@ def _retrieve(ask: Ask, granules: Sequence[StoredGranule]) -> Enhancement:
 
 
 def _filtered(ask: Ask, granule: Granule) -> Enhancement:
+    """Maps of a granule in sensor geometry, NaN where cloud, water or a flare hides the ground."""
     target = methane_target(absorber_of(ask.methane), granule.wavelengths_nm, granule.fwhm_nm)
-    found = retrieve_enhancement(granule.values, target, usable=granule.valid())
     sun, view = granule.sun_zenith_deg, granule.view_zenith_deg
+    clear, screened = granule.valid(), None
+    if sun is not None:
+        screened = screen(granule.values, granule.wavelengths_nm, sun)
+        clear &= ~screened.hidden
+    noise = ask.spec.record.noise
+    found = retrieve_enhancement(
+        granule.values, target, usable=clear, noise=_noise(noise, granule.wavelengths_nm)
+    )
+    facts = {
+        "screened": "nothing: the sun's height is not told" if screened is None else screened.facts,
+        "noise": "scatter of the background" if noise is None else noise.source,
+    }
+    found = _seen(found, clear, facts)
     if sun is None or view is None:
         told = "not told: the target's own was assumed"
         return replace(found, facts={**found.facts, "air_mass_factor": told})
     factor = sum(1 / np.cos(np.radians(angle.astype(np.float64))) for angle in (sun, view))
     return vertical(found, np.asarray(factor), reference=REFERENCE_AIR_MASS_FACTOR)
+
+
+def _seen(
+    found: Enhancement, clear: Bool[np.ndarray, "y x"], facts: Mapping[str, Any]
+) -> Enhancement:
+    """The maps where they are of the ground, with what else is to be told of them."""
+    return replace(
+        found,
+        enhancement=np.where(clear, found.enhancement, np.nan),
+        uncertainty=np.where(clear, found.uncertainty, np.nan),
+        sensitivity=np.where(clear, found.sensitivity, np.nan),
+        facts={**found.facts, **facts},
+    )
+
+
+def _noise(
+    noise: InstrumentNoise | None, wavelengths_nm: Float64[np.ndarray, " band"]
+) -> Noise | None:
+    """Coefficients of every band; NaN, and so the uncertainty, where they are not known."""
+    if noise is None:
+        return None
+    low, high = noise.reach_nm
+    known = np.where((wavelengths_nm >= low) & (wavelengths_nm <= high), 1.0, np.nan)
+    return Noise(*(jnp.asarray(value * known) for value in (noise.a, noise.b, noise.c)))
 
 
 def _table_on(
