@@ -1,40 +1,14 @@
 """Asset checks in the runs of a pipeline: what they show, and what they stop."""
 
-from functools import cache
-
 import dagster as dg
 import pytest
 
 from geostack_dagster.components.partitions import key_of, range_tags
-from geostack_dagster.definitions import defs
-from geostack_dagster.domain.aoi import AOI
-from geostack_dagster.pipeline.workspace import Workspace
+from tests.components.conftest import QUIET, STAGES, code, materialise
 
 PIPELINE = "earth_search_s2"
 CUBE, INDICES = dg.AssetKey([PIPELINE, "cube"]), dg.AssetKey([PIPELINE, "indices"])
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAY, OTHER = "2024-07-03", "2024-07-08"
-STAGES = ("snapshot", "stack", "cube", "indices")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> None:
-    code()
-
-
-@cache
-def code() -> dg.Definitions:
-    return defs()
-
-
-@pytest.fixture
-def instance(in_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("aoi", ["field"])
-        yield instance
 
 
 @pytest.fixture
@@ -53,17 +27,7 @@ def scene_of(control, day: str) -> str:
 
 
 def run(instance, *nouns: str, **asked) -> dg.ExecuteInProcessResult:
-    return (
-        code()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey([PIPELINE, noun]) for noun in nouns or STAGES],
-            run_config=QUIET,
-            raise_on_error=False,
-            **asked,
-        )
-    )
+    return materialise(instance, PIPELINE, nouns or STAGES, **asked)
 
 
 def results(found: dg.ExecuteInProcessResult) -> dict[tuple[str, str, str | None], object]:

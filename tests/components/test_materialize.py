@@ -5,48 +5,18 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
-import pytest
 
 from geostack_dagster.auth.redaction import scan
 from geostack_dagster.components.partitions import key_of, range_tags
-from geostack_dagster.definitions import defs
-from geostack_dagster.domain.aoi import AOI
-from geostack_dagster.pipeline.workspace import Workspace
+from tests.components.conftest import STAGES, materialise
 
 PIPELINE = "planetary_computer_s2"
-STAGES = ("snapshot", "stack", "cube", "indices")
 PLOTTED = {
     "snapshot": ("items", "cloud_cover", "seconds", "bytes_read"),
     "stack": ("items", "days", "pixels", "seconds", "bytes_read"),
     "cube": ("coverage", "bytes_stored", "chunks_written", "seconds", "bytes_read"),
     "indices": ("clear_fraction", "NDVI_mean", "bytes_stored", "seconds", "bytes_read"),
 }
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
-
-
-@pytest.fixture
-def instance(in_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
-    (tmp_path / "home").mkdir()
-    with dg.instance_for_test(temp_dir=str(tmp_path / "home")) as instance:
-        instance.add_dynamic_partitions("aoi", ["field"])
-        yield instance
-
-
-def _run(instance, **asked) -> dg.ExecuteInProcessResult:
-    return (
-        defs()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey([PIPELINE, noun]) for noun in STAGES],
-            run_config=QUIET,
-            raise_on_error=False,
-            **asked,
-        )
-    )
 
 
 def _latest(instance, noun: str) -> dict[str, dg.AssetMaterialization]:
@@ -68,7 +38,7 @@ def _versions(instance) -> dict[tuple[str, str], str]:
 def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
     key = key_of("2024-07-03", "field")
 
-    assert _run(instance, partition_key=key).success
+    assert materialise(instance, PIPELINE, partition_key=key).success
 
     events = {noun: _latest(instance, noun)[key] for noun in STAGES}
     for event in events.values():
@@ -100,10 +70,10 @@ def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
 
 def test_materializing_again_changes_no_data_version(instance):
     tags = range_tags(["2024-07-03", "2024-07-04"], ["field"])
-    assert _run(instance, tags=tags).success
+    assert materialise(instance, PIPELINE, tags=tags).success
     before = _versions(instance)
 
-    assert _run(instance, tags=tags).success
+    assert materialise(instance, PIPELINE, tags=tags).success
 
     assert _versions(instance) == before
     outcomes = {
@@ -118,7 +88,9 @@ def test_materializing_again_changes_no_data_version(instance):
 def test_a_broken_partition_fails_alone_and_by_name(instance, in_sandbox):
     in_sandbox.control.fault(path="*20240708T*B04*", status=404)
 
-    result = _run(instance, tags=range_tags(["2024-07-03", "2024-07-08"], ["field"]))
+    result = materialise(
+        instance, PIPELINE, tags=range_tags(["2024-07-03", "2024-07-08"], ["field"])
+    )
 
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
@@ -132,10 +104,10 @@ def test_a_broken_partition_fails_alone_and_by_name(instance, in_sandbox):
 
 def test_a_backfill_of_nothing_new_asks_the_catalogue_once_for_each_aoi(instance, in_sandbox):
     tags = range_tags(["2024-07-01", "2024-07-08"], ["field"])
-    assert _run(instance, tags=tags).success
+    assert materialise(instance, PIPELINE, tags=tags).success
     in_sandbox.control.clear_log()
 
-    assert _run(instance, tags=tags).success
+    assert materialise(instance, PIPELINE, tags=tags).success
 
     asked = [entry for entry in in_sandbox.control.log() if "search" in entry["path"]]
     assert len(asked) == 1

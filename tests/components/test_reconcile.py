@@ -1,39 +1,13 @@
 """The reconcile sensor: what its ticks ask for, what they say, and when they stop asking."""
 
-from functools import cache
-
 import dagster as dg
-import pytest
 
 from geostack_dagster.components.partitions import key_of
 from geostack_dagster.components.reconcile import MARK, _next_dates
-from geostack_dagster.definitions import defs
-from geostack_dagster.domain.aoi import AOI
-from geostack_dagster.pipeline.workspace import Workspace
+from tests.components.conftest import STAGES, code, materialise
 
 PIPELINE = "earth_search_s2"
 DAY = "2024-07-13"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> None:
-    """The code location, loaded before any instance: it would cling to one that is gone."""
-    code()
-
-
-@cache
-def code() -> dg.Definitions:
-    return defs()
-
-
-@pytest.fixture
-def instance(in_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("aoi", ["field"])
-        yield instance
 
 
 def tick(instance, cursor: str | None = None) -> dg.SensorResult:
@@ -48,21 +22,12 @@ def tick(instance, cursor: str | None = None) -> dg.SensorResult:
         return sensor.evaluate_tick(context)
 
 
-def run(instance, request: dg.RunRequest | None = None, *, nouns: tuple[str, ...] = ()) -> bool:
-    selection = [dg.AssetKey([PIPELINE, noun]) for noun in nouns]
-    result = (
-        code()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            asset_selection=list(request.asset_selection) if request else selection,
-            partition_key=request.partition_key if request else key_of(DAY, "field"),
-            tags=dict(request.tags) if request else {},
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-            raise_on_error=False,
-        )
-    )
-    return result.success
+def run(instance, request: dg.RunRequest | None = None, *, nouns: tuple[str, ...] = STAGES) -> bool:
+    if request is None:
+        return materialise(instance, PIPELINE, nouns, partition_key=key_of(DAY, "field")).success
+    chosen = [key.path[-1] for key in request.asset_selection]
+    asked = {"partition_key": request.partition_key, "tags": dict(request.tags)}
+    return materialise(instance, PIPELINE, chosen, **asked).success
 
 
 def late_scene(control) -> str:
@@ -75,7 +40,7 @@ def test_nothing_is_asked_for_before_anyone_asked(instance):
 
 
 def test_a_late_scene_is_asked_for_once_and_then_all_is_well(instance, in_sandbox):
-    assert run(instance, nouns=("snapshot", "stack", "cube", "indices"))
+    assert run(instance)
     assert "all as they should be" in tick(instance).skip_message
 
     late = late_scene(in_sandbox.control)

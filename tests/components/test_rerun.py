@@ -1,7 +1,6 @@
 """Making partitions again by reason: the job's run, its events, and the command."""
 
 import json
-from functools import cache
 
 import dagster as dg
 import pytest
@@ -9,55 +8,19 @@ from typer.testing import CliRunner
 
 from geostack_dagster.cli.app import app
 from geostack_dagster.components.partitions import key_of
-from geostack_dagster.definitions import defs
-from geostack_dagster.domain.aoi import AOI
-from geostack_dagster.pipeline.workspace import Workspace
+from tests.components.conftest import QUIET, code, materialise
 
 PIPELINE = "planetary_computer_s2"
 DAY = "2024-07-03"
-STAGES = ("snapshot", "stack", "cube", "indices")
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 # Dagster's component loader; nothing of ours calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> None:
-    """The code location, loaded before any instance: it would cling to one that is gone."""
-    code()
-
-
-@cache
-def code() -> dg.Definitions:
-    return defs()
-
-
-@pytest.fixture
-def instance(in_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    Workspace(str(tmp_path / "storage")).pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("aoi", ["field"])
-        yield instance
 
 
 @pytest.fixture
 def failed(instance, in_sandbox):
     """A partition whose cube could not be made: one band is gone."""
     in_sandbox.control.fault(path="*B08*", status=404)
-    result = (
-        code()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey([PIPELINE, noun]) for noun in STAGES],
-            partition_key=key_of(DAY, "field"),
-            run_config=QUIET,
-            raise_on_error=False,
-        )
-    )
-    assert not result.success
+    assert not materialise(instance, PIPELINE, partition_key=key_of(DAY, "field")).success
     return instance
 
 
