@@ -77,13 +77,16 @@ def run_stage(
 def _made(
     spec: PipelineSpec, stage: str, partition: Partition, workspace: Workspace
 ) -> StageReport:
-    hold = standing_hold(spec, partition, workspace) if stage == "cube" else None
-    if hold is not None:
+    hold = _hold(partition, workspace) if stage == "cube" else None
+    if hold is not None and _stands(hold, spec, partition, workspace):
         return _kept(spec, partition, workspace, hold)
     doubt = None if stage in _BEFORE else doubt_of(spec, partition, workspace)
     if doubt is not None:
         raise IntegrityError(f"{partition}: {doubt}")
-    return module_of(spec, stage).run(spec, partition, workspace)
+    report = module_of(spec, stage).run(spec, partition, workspace)
+    if hold is not None:  # should its inputs come back, the cube is not what was rolled back to
+        storage.delete(workspace.layout.hold(partition))
+    return report
 
 
 def reason_to_wait(
@@ -98,15 +101,22 @@ def reason_to_wait(
 
 def standing_hold(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Hold | None:
     """The hold on a partition's cube; None if there is none, or its inputs changed since."""
+    hold = _hold(partition, workspace)
+    return hold if hold is not None and _stands(hold, spec, partition, workspace) else None
+
+
+def _hold(partition: Partition, workspace: Workspace) -> Hold | None:
     try:
-        hold = Hold.loads(storage.read_bytes(workspace.layout.hold(partition)))
+        return Hold.loads(storage.read_bytes(workspace.layout.hold(partition)))
     except FileNotFoundError:
         return None
+
+
+def _stands(hold: Hold, spec: PipelineSpec, partition: Partition, workspace: Workspace) -> bool:
     try:
-        wanted = cube_module(spec).wanted(spec, partition, workspace)
+        return hold.refused == cube_module(spec).wanted(spec, partition, workspace)
     except ConfigurationError:  # without a Recipe nothing is made anyway
-        return None
-    return hold if hold.refused == wanted else None
+        return False
 
 
 def doubt_of(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:

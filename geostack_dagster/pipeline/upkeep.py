@@ -10,6 +10,7 @@ from geostack_dagster.cube.store import Commit, HistoryEntry, open_store
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import ConfigurationError, GeostackError, NoDataError
+from geostack_dagster.pipeline.claim import claimed
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.holds import Hold
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -67,12 +68,20 @@ def roll_back(
     """Make a partition of the cube hold what it held in a snapshot, and keep it so.
 
     Products made of the cube are not touched: they are stale then, and made again from what the
-    cube holds. The hold is written first, so that nothing makes the bad state anew in between.
+    cube holds. A run that makes the partition is waited for. The hold is written first: whoever
+    dies in between leaves nothing that makes the bad state anew.
 
     Raises:
         ConfigurationError: If the store keeps no such snapshot, or there is no Recipe.
         ConflictError: If another writer changed the partition meanwhile; nothing was rolled back.
     """
+    with claimed(workspace.layout.claim(partition)):
+        return _rolled_back(spec, partition, workspace, snapshot, reason)
+
+
+def _rolled_back(
+    spec: PipelineSpec, partition: Partition, workspace: Workspace, snapshot: str, reason: str
+) -> RolledBack:
     module, url = cube_module(spec), workspace.layout.hold(partition)
     hold = Hold(
         refused=module.wanted(spec, partition, workspace),

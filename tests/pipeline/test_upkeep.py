@@ -96,6 +96,25 @@ def test_a_bad_partition_goes_back_and_stays_there(chain, in_sandbox):
     assert held_back(chain) == []
 
 
+def test_a_hold_that_ended_does_not_come_back_with_its_inputs(chain, in_sandbox):
+    good, renewed = rewrite(chain, OTHER, in_sandbox)
+    bad, partition = pixels(chain, OTHER), chain.partition(OTHER)
+    roll_back(chain.spec, partition, chain.workspace, good)
+
+    def follow() -> None:
+        for stage in STAGES:
+            run_stage(chain.spec, stage, partition, chain.workspace)
+
+    in_sandbox.control.withdraw(renewed)
+    follow()
+    in_sandbox.control.arrive(renewed)
+    follow()
+
+    np.testing.assert_array_equal(pixels(chain, OTHER), bad)
+    assert not release(partition, chain.workspace)
+    in_sandbox.control.withdraw(renewed)
+
+
 def test_a_person_can_end_a_hold(chain, in_sandbox):
     good, renewed = rewrite(chain, OTHER, in_sandbox)
     bad, partition = pixels(chain, OTHER), chain.partition(OTHER)
