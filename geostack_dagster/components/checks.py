@@ -19,6 +19,7 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
+from geostack_dagster.resources.event_log import log_together
 
 if TYPE_CHECKING:
     from geostack_dagster.pipeline.checks.results import Result
@@ -91,8 +92,8 @@ def _radiometry(spec: PipelineSpec) -> dg.AssetChecksDefinition:
         # What is good of a run goes on: the stages after the cube refuse the others by name.
         everyone = blocks and not any(result.passed for result in found.values())
         targets = _materializations(context.instance, key, found)
-        for name, result in found.items():
-            yield dg.AssetCheckEvaluation(
+        evaluations = [
+            dg.AssetCheckEvaluation(
                 asset_key=key,
                 check_name="radiometry",
                 passed=result.passed,
@@ -103,6 +104,9 @@ def _radiometry(spec: PipelineSpec) -> dg.AssetChecksDefinition:
                 partition=name,
                 target_materialization_data=targets.get(name),
             )
+            for name, result in found.items()
+        ]
+        log_together(context.op_execution_context, evaluations)
         yield dg.Output(None, output_name=check.get_python_identifier())
 
     return radiometry

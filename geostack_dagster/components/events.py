@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from geostack_dagster.components.columns import table_schema
 from geostack_dagster.pipeline.report import StageReport
+from geostack_dagster.resources.event_log import log_together
 
 _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
@@ -22,17 +24,11 @@ def materializations(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Yield what Dagster needs to record each partition with its own data version.
 
-    A run over many partitions gives all of them the one data version of its result. So after the
-    result has been yielded (and recorded) every partition gets an event of its own, which is then
-    its latest: conditions on data versions and the asset page see the right one.
+    Dagster gives all partitions of a run the one data version of its result, and has no way to say
+    otherwise. So it is told that the result was recorded already, as it tells itself for sources
+    that report partitions one by one, and every partition gets one event, of its own.
     """
-    if len(reports) == 1:
-        (report,) = reports.values()
-        yield dg.MaterializeResult(
-            metadata=metadata_of(report), data_version=dg.DataVersion(report.fingerprint)
-        )
-        return
-    yield dg.MaterializeResult()
+    yield dg.MaterializeResult(metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
     record(context, reports)
 
 
@@ -44,8 +40,8 @@ def record(context: dg.AssetExecutionContext, reports: Mapping[str, StageReport]
         code_version=context.assets_def.code_versions_by_key[context.asset_key] or "",
     )
     made_from = provenance(context.instance, asset.parents, list(reports))
-    for key, report in reports.items():
-        context.log_event(event_of(asset, key, report, made_from[key]))
+    events = [event_of(asset, key, report, made_from[key]) for key, report in reports.items()]
+    log_together(context.op_execution_context, events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,17 @@ def test_a_range_run_records_a_data_version_for_each_partition(instance):
         assert _versions(instance, noun) == {key: f"{noun}-{key}" for key in keys}
 
 
+def test_a_partition_has_one_event_of_a_run_in_its_history(instance):
+    tags = range_tags([DATES[0], DATES[-1]], ["a", "b"])
+
+    result = dg.materialize([_asset("snapshot", [])], instance=instance, tags=tags)
+
+    recorded = instance.fetch_materializations(dg.AssetKey(["p", "snapshot"]), limit=100).records
+    keys = sorted(key_of(date, aoi) for date in DATES for aoi in "ab")
+    assert sorted(record.partition_key for record in recorded) == keys
+    assert len(result.get_asset_materialization_events()) == len(keys)
+
+
 def test_partitions_of_a_range_run_are_in_step_with_their_parents(instance):
     from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 

@@ -1,5 +1,7 @@
 """Automation by content: what is asked for when a parent's data version changes."""
 
+from uuid import uuid4
+
 import dagster as dg
 import pytest
 
@@ -114,6 +116,24 @@ def test_a_tick_in_the_middle_of_a_run_asks_for_nothing(world, asked):
 
     assert ticks == [{}]
     assert world.tick() == {}
+
+
+@pytest.mark.parametrize("content", ["first", "second"])
+def test_a_tick_between_two_partitions_events_sees_no_version_that_is_not_theirs(world, content):
+    run_id, asked = str(uuid4()), []
+    world.content = content
+
+    def tick(entry: dg.EventLogEntry) -> None:
+        if entry.dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            asked.append(world.tick().get("stack", set()))
+
+    world.instance.add_event_listener(run_id, tick)
+    dates = range_tags([DATES[0], DATES[-1]], ["a", "b"])
+    world.make("snapshot", tags=dates, run_id=run_id)
+
+    changed = [] if content == "first" else [key_of(date, aoi) for date in DATES for aoi in "ab"]
+    assert len(asked) == 6
+    assert sorted(key for keys in asked for key in keys) == sorted(changed)
 
 
 def test_a_run_that_stopped_half_way_is_followed_from_where_it_stopped(world):
