@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 from pyproj import CRS, Transformer
 from rasterio import features
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from scipy import ndimage
 from shapely import MultiPolygon, Polygon, transform
@@ -28,6 +30,7 @@ from geostack_dagster.inference.plumes import State
 from geostack_dagster.learning.scenes import PixelState, Scene
 
 _EIGHT = np.ones((3, 3), bool)
+_FILL_BELOW = -9000.0  # of rasters that do not state their fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,43 @@ def read_labels(document: Mapping[str, Any]) -> tuple[Label, ...]:
     if not isinstance(found, list):
         raise IntegrityError("labels must be a GeoJSON FeatureCollection or Feature")
     return tuple(label for feature in found for label in _labels(feature))
+
+
+def outlined_by_raster(content: bytes, name: str, *, observed: datetime | None) -> Label:
+    """The label of a CH4PLM raster: everything that has a value lies inside of its outline.
+
+    Args:
+        content: The GeoTIFF.
+        name: Of the entry, ending with its number; the id is that of the entry's own metadata.
+        observed: When.
+
+    Raises:
+        IntegrityError: If it is no georeferenced raster, is empty, or the name has no number.
+    """
+    number = name.rpartition("_")[2]
+    try:
+        with MemoryFile(content) as file, file.open() as raster:
+            values = raster.read(1, masked=True).astype(np.float64).filled(np.nan)
+            place, crs = raster.transform, raster.crs
+    except RasterioError as error:
+        raise IntegrityError(f"the raster of {name} cannot be read: {error}") from error
+    inside = np.isfinite(values) & (values > _FILL_BELOW)
+    if crs is None or not inside.any() or not number.isdigit():
+        raise IntegrityError(f"the raster of {name} outlines no numbered plume on the globe")
+    to_degrees = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    rings = (
+        one["coordinates"]
+        for one, _ in features.shapes(inside.astype("u1"), inside, 4, transform=place)
+    )
+    outline = MultiPolygon([Polygon(edge, holes) for edge, *holes in rings])
+    return Label(
+        id=f"CH4_PlumeComplex-{int(number)}",
+        geometry=transform(outline, lambda points: _projected(points, to_degrees)),
+        state=State.PLUME,
+        observed=observed,
+        peak_ppm_m=float(values[inside].max()),
+        source=name,
+    )
 
 
 def rasterize(

@@ -17,11 +17,11 @@ from geostack_dagster.catalog.snapshot import Snapshot, take_snapshot, write
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.hrefs import Href, basename, locate
-from geostack_dagster.domain.item import Item, assets, item_id
+from geostack_dagster.domain.item import Item, assets, item_id, moment
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.inference.plumes import State
-from geostack_dagster.learning.labels import Label, read_labels
+from geostack_dagster.learning.labels import Label, outlined_by_raster, read_labels
 from geostack_dagster.pipeline.labels import add_labels, stored_labels
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.snapshot import query_of
@@ -33,6 +33,7 @@ from geostack_dagster.stack.reader.loop import wait
 from geostack_dagster.stack.reader.source import ByteSource
 
 _METADATA = "*CH4PLMMETA_*.*json"
+_RASTER = "*CH4PLM_*.tif"
 _MOST_BYTES = 16 << 20
 
 
@@ -150,10 +151,21 @@ def _read(spec: PipelineSpec, snapshot: Snapshot, workspace: Workspace) -> _Read
 def _outlined(item: Item, source: ByteSource) -> Sequence[Label]:
     """Labels of one entry of the list, with the Item's id as their source.
 
+    Entries without metadata have their raster still: what it holds lies inside the outline.
+
     Raises:
-        IntegrityError: If the Item names no outlines, or they are not what labels are read from.
+        IntegrityError: If the Item names neither, or they are not what labels are read from.
     """
-    opening = wait(source.opening(_outline_href(item), _MOST_BYTES))
+    href = _href_of(item, _METADATA)
+    if href is None:
+        raster = _href_of(item, _RASTER)
+        if raster is None:
+            raise IntegrityError(
+                f"{item_id(item)} has no asset {_METADATA} with its outlines, and no {_RASTER}"
+            )
+        content = bytes(wait(source.opening(raster, _MOST_BYTES)).data)
+        return [outlined_by_raster(content, item_id(item), observed=moment(item))]
+    opening = wait(source.opening(href, _MOST_BYTES))
     try:
         document = json.loads(bytes(opening.data))
     except ValueError as error:
@@ -161,15 +173,14 @@ def _outlined(item: Item, source: ByteSource) -> Sequence[Label]:
     return [replace(label, source=item_id(item)) for label in read_labels(document)]
 
 
-def _outline_href(item: Item) -> Href:
+def _href_of(item: Item, pattern: str) -> Href | None:
+    """The asset of that name, over https if it is there: S3 opens from one region only."""
     hrefs = [asset_href(asset) for asset in assets(item).values()]
     named = sorted(
-        (href for href in hrefs if fnmatch(basename(href), _METADATA)),
-        key=lambda href: locate(href).scheme != "https",  # S3 opens from one region only
+        (href for href in hrefs if fnmatch(basename(href), pattern)),
+        key=lambda href: locate(href).scheme != "https",
     )
-    if not named:
-        raise IntegrityError(f"{item_id(item)} has no asset {_METADATA} with its outlines")
-    return named[0]
+    return named[0] if named else None
 
 
 def _new(

@@ -200,12 +200,17 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def self_href(item: Item) -> str | None:
-    """The `self` link of an Item; None if it has none."""
+    """Where an Item stands in its catalogue: its `self` link, else what it was made from (`via`).
+
+    None if it tells neither. Items made of CMR's granules have the latter alone.
+    """
     links = item.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, Mapping) and link.get("rel") == "self" and link.get("href"):
-            return str(link["href"])
-    return None
+    told = {
+        link["rel"]: str(link["href"])
+        for link in (reversed(links) if isinstance(links, list) else ())
+        if isinstance(link, Mapping) and link.get("rel") and link.get("href")
+    }
+    return told.get("self") or told.get("via")
 
 
 def check_unsigned(document: Mapping[str, Any]) -> None:

@@ -5,11 +5,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
 from shapely.geometry import box, mapping
 
 from geostack_dagster.errors import IntegrityError
 from geostack_dagster.inference.plumes import State
-from geostack_dagster.learning.labels import Label, pixel_states, rasterize, read_labels
+from geostack_dagster.learning.labels import (
+    Label,
+    outlined_by_raster,
+    pixel_states,
+    rasterize,
+    read_labels,
+)
 from geostack_dagster.learning.scenes import PixelState, Scene
 from tests.learning.world import maps, scene
 
@@ -165,3 +173,46 @@ def test_the_scene_knows_its_place_and_the_size_of_its_pixels():
     assert latitude == pytest.approx(40 - 48 * 0.000542232520256367)
     # 60 m at the equator; a degree of longitude shrinks with the latitude
     assert one.pixel_km2 == pytest.approx(0.0603**2 * np.cos(np.radians(latitude)), rel=2e-3)
+
+
+def _raster(values, crs="EPSG:4326", nodata=-9999.0):
+    place = from_origin(-102.06, 32.26, 0.000542, 0.000542)
+    profile = {"driver": "GTiff", "height": 8, "width": 10, "count": 1, "dtype": "float32"}
+    with MemoryFile() as file:
+        with file.open(**profile, crs=crs, transform=place, nodata=nodata) as raster:
+            raster.write(values.astype("float32"), 1)
+        return bytes(file.getbuffer())
+
+
+class TestOutlinedByRaster:
+    """CH4PLM entries whose metadata file is missing."""
+
+    name = "EMIT_L2B_CH4PLM_002_20250922T204933_003374"
+    seen = datetime(2025, 9, 22, 20, 49, 33, tzinfo=UTC)
+
+    @pytest.mark.parametrize("nodata", [-9999.0, None])
+    def test_the_outline_is_that_of_the_values(self, nodata):
+        values = np.full((8, 10), -9999.0)
+        values[2:5, 3:7] = 500.0
+        values[3, 4] = 4699.0
+        values[5, 7] = 300.0  # meets the rest at a corner
+        label = outlined_by_raster(_raster(values, nodata=nodata), self.name, observed=self.seen)
+        assert label.id == "CH4_PlumeComplex-3374"  # as its metadata would say
+        assert (label.state, label.peak_ppm_m) == (State.PLUME, 4699.0)
+        assert (label.source, label.observed) == (self.name, self.seen)
+        step = 0.000542
+        assert label.geometry.is_valid
+        assert label.geometry.area == pytest.approx(13 * step**2)
+        west, north = -102.06 + 3 * step, 32.26 - 2 * step
+        assert label.geometry.bounds == pytest.approx(
+            (west, north - 4 * step, west + 5 * step, north)
+        )
+
+    def test_what_outlines_nothing_is_refused(self):
+        empty = np.full((8, 10), -9999.0)
+        with pytest.raises(IntegrityError, match="no numbered plume"):
+            outlined_by_raster(_raster(empty), self.name, observed=None)
+        with pytest.raises(IntegrityError, match="no numbered plume"):
+            outlined_by_raster(_raster(empty + 1e5), "EMIT_L2B_CH4PLM", observed=None)
+        with pytest.raises(IntegrityError, match="cannot be read"):
+            outlined_by_raster(b"<html>log in</html>", self.name, observed=None)

@@ -56,6 +56,17 @@ def test_an_outline_of_the_archive_becomes_a_label_with_its_provenance(workspace
     assert scan([Path(workspace.root)]) == []
 
 
+def test_without_metadata_the_raster_s_outline_is_the_label(workspace, monkeypatch):
+    monkeypatch.setattr(plume_labels, "_METADATA", "no such file")
+    report = run(SPEC, workspace, "plume_labels")["plume_labels"]
+    assert report.facts["labels_changed"] == 1
+    assert report.tables["unreadable"] == []
+    (label,) = stored_labels(workspace).labels
+    assert label.id == f"CH4_PlumeComplex-{COMPLEX.number}"
+    drawn = shape(COMPLEX.metadata()["features"][0]["geometry"])
+    assert label.geometry.symmetric_difference(drawn).area < 0.02 * drawn.area
+
+
 def test_what_was_read_is_not_added_again(workspace):
     run(SPEC, workspace, "snapshot", "plume_labels")
     before = stored_labels(workspace).digest

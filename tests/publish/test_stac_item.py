@@ -155,6 +155,15 @@ def test_a_signature_in_any_member_is_refused(
         leaking.check_unsigned()
 
 
+def test_a_source_without_a_place_of_its_own_is_linked_by_what_it_was_made_from() -> None:
+    """Items made of CMR's granules: no STAC catalogue holds them."""
+    via = {"rel": "via", "href": "https://cmr.earthdata.nasa.gov/search/concepts/G1.umm_json"}
+    own = {"rel": "self", "href": "https://stac.example/a"}
+    assert self_href({"links": [via]}) == via["href"]
+    assert self_href({"links": [via, own]}) == self_href({"links": [own, via]}) == own["href"]
+    assert self_href({"links": [{"rel": "parent", "href": "https://stac.example"}]}) is None
+
+
 def test_a_signed_self_href_is_refused(item_of: Any, origin: Origin) -> None:
     signed = {
         "id": "signed",
