@@ -30,7 +30,7 @@ type Map = NDArray[np.float64]
 _NEAR_KM = 5.0
 """A plume that peaks so near to the source is the source's."""
 _STRONG_T_H = 5.0
-_RATIO = (0.9, 1.1)
+_RATIO, _SLOPE = (0.9, 1.1), (0.95, 1.05)
 _CORE_PPM_M = 100.0
 """True enhancement from which a pixel belongs to the plume that is weighed."""
 _LEAST_SEEN = 0.8
@@ -75,9 +75,8 @@ def methane_scores(
         found = _scores(cases)
         if methane.method is MethaneMethod.MBMP:
             slopes = [one.slope for one in cases if one.slope is not None]
-            found["mbmp_slope"] = _within(
-                float(np.median(slopes)) if slopes else np.inf, len(slopes)
-            )
+            slope = float(np.median(slopes)) if slopes else np.inf
+            found["mbmp_slope"] = _within(slope, len(slopes), _SLOPE)
         scores |= {f"{pipeline}/{name}": score for name, score in found.items()}
     return scores
 
@@ -94,7 +93,7 @@ def _scores(cases: Sequence[_Case]) -> dict[str, dict[str, Any]]:
     return {
         "detection_rate": _at_least(np.mean(found) if found else 0.0, 1.0, len(found)),
         "false_plumes": _at_most(sum(one.others for one in cases), 0, len(cases)),
-        "ime_ratio": _within(float(np.median(masses)) if masses else np.inf, len(masses)),
+        "ime_ratio": _within(float(np.median(masses)) if masses else np.inf, len(masses), _RATIO),
         "interval_95_coverage": _at_least(np.mean(covered) if covered else 0.0, 0.9, len(covered)),
     }
 
@@ -190,10 +189,11 @@ def _at_most(value: float, wanted: float, cases: int) -> dict[str, Any]:
     }
 
 
-def _within(value: float, cases: int) -> dict[str, Any]:
+def _within(value: float, cases: int, limits: tuple[float, float]) -> dict[str, Any]:
+    low, high = limits
     return {
         "value": value,
-        "wanted": list(_RATIO),
-        "ok": bool(cases and _RATIO[0] <= value <= _RATIO[1]),
+        "wanted": list(limits),
+        "ok": bool(cases and low <= value <= high),
         "cases": cases,
     }

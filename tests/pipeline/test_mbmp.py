@@ -77,7 +77,7 @@ def test_a_plume_over_the_desert_is_found_and_weighed(workspace):
     truth = World().methane(grid, noon)
     core = np.isfinite(found) & (truth > 0.05 * truth.max())
     slope, _ = np.polyfit(truth[core], found[core], 1)
-    assert slope == pytest.approx(1, abs=0.1)
+    assert slope == pytest.approx(1, abs=0.05)
     assert found[core].sum() / truth[core].sum() == pytest.approx(1, abs=0.05)
     calm = np.isfinite(found) & (truth == 0)
     assert abs(np.median(found[calm])) < 0.1 * np.std(found[calm])
