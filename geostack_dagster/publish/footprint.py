@@ -1,13 +1,14 @@
 """Where a grid lies on the globe: its outline as RFC 7946 wants it, and its pixels in metres."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from pyproj import CRS, Transformer
 from shapely import Polygon, box, transform
 from shapely.affinity import translate
-from shapely.geometry import MultiPolygon, mapping
+from shapely.geometry import MultiPolygon, mapping, shape
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
@@ -37,11 +38,37 @@ def footprint(grid: Grid) -> tuple[dict[str, Any], BBox]:
     west, south, east, north = outline.bounds
     if east <= 180:
         return _geojson([outline]), _rounded(west, south, east, north)
-    parts = [
+    return _geojson(_split(outline)), _rounded(west, south, east - 360, north)
+
+
+def outline_on_globe(outline: Mapping[str, Any], crs: str) -> dict[str, Any]:
+    """GeoJSON MultiPolygon in longitude and latitude, as RFC 7946 wants it.
+
+    Rings run counter-clockwise around what they enclose, and none crosses the antimeridian.
+
+    Args:
+        outline: GeoJSON polygons in the CRS.
+        crs: Any that PROJ knows.
+    """
+    to_degrees = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    found = transform(
+        shape(dict(outline)), lambda points: np.column_stack(to_degrees.transform(*points.T))
+    )
+    west, _, east, _ = found.bounds
+    parts = [found]
+    if east - west > 180:
+        parts = _split(
+            transform(found, lambda points: np.column_stack([points[:, 0] % 360, points[:, 1]]))
+        )
+    return dict(mapping(MultiPolygon(_rounded_polygons(parts))))
+
+
+def _split(outline: BaseGeometry) -> list[BaseGeometry]:
+    """The parts west and east of the antimeridian of what reaches beyond 180 degrees."""
+    return [
         outline.intersection(box(-180, -90, 180, 90)),
         translate(outline.intersection(box(180, -90, 540, 90)), xoff=-360),
     ]
-    return _geojson(parts), _rounded(west, south, east - 360, north)
 
 
 def pixel_size_m(grid: Grid) -> tuple[float, float]:
@@ -81,6 +108,14 @@ def _rounded(*bounds: float) -> BBox:
 
 
 def _geojson(polygons: list[BaseGeometry]) -> dict[str, Any]:
-    parts = [orient(part) for polygon in polygons for part in getattr(polygon, "geoms", [polygon])]
-    geometry = parts[0] if len(parts) == 1 else MultiPolygon(parts)
-    return dict(mapping(transform(geometry, lambda points: np.round(points, _DECIMALS))))
+    parts = _rounded_polygons(polygons)
+    return dict(mapping(parts[0] if len(parts) == 1 else MultiPolygon(parts)))
+
+
+def _rounded_polygons(polygons: list[BaseGeometry]) -> list[Polygon]:
+    return [
+        transform(orient(part), lambda points: np.round(points, _DECIMALS))
+        for polygon in polygons
+        for part in getattr(polygon, "geoms", [polygon])
+        if isinstance(part, Polygon)
+    ]

@@ -1,12 +1,14 @@
 """Footprints against pyproj's own corners, across the antimeridian and around a pole."""
 
+from typing import Any
+
 import pytest
 from pyproj import Transformer
-from shapely.geometry import Point, shape
+from shapely.geometry import LinearRing, Point, shape
 
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.grid import Grid, choose_crs
-from geostack_dagster.publish.footprint import footprint, pixel_size_m
+from geostack_dagster.publish.footprint import footprint, outline_on_globe, pixel_size_m
 
 
 def covering(bbox: tuple[float, float, float, float], resolution: float = 100.0) -> Grid:
@@ -68,3 +70,28 @@ def test_pixels_are_measured_in_metres() -> None:
     assert pixel_size_m(degrees) == pytest.approx((556.0, 1112.0), rel=2e-3)
     feet = Grid(crs="EPSG:2263", resolution=100.0, left=9e5, top=2e5, width=10, height=10)
     assert pixel_size_m(feet)[0] == pytest.approx(30.48, rel=1e-4)
+
+
+def _block(left: float, top: float, size: float) -> dict[str, Any]:
+    right, bottom = left + size, top - size
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]  # clockwise
+    return {"type": "MultiPolygon", "coordinates": [[ring]]}
+
+
+def test_an_outline_runs_counter_clockwise_in_degrees() -> None:
+    found = outline_on_globe(_block(412_000.0, 5_205_000.0, 900.0), "EPSG:32632")
+    assert found["type"] == "MultiPolygon"
+    ((ring,),) = found["coordinates"]
+    assert LinearRing(ring).is_ccw
+    assert shape(found).bounds == pytest.approx((7.8426, 46.9846, 7.8547, 46.9928), abs=1e-4)
+
+
+def test_an_outline_across_the_antimeridian_is_two() -> None:
+    """UTM zone 1 reaches over it: one ring of it would go around the globe."""
+    found = outline_on_globe(_block(121_000.0, 45_000.0, 90_000.0), "EPSG:32601")
+    assert len(found["coordinates"]) == 2
+    whole = shape(found)
+    assert whole.is_valid
+    assert (whole.bounds[0], whole.bounds[2]) == (-180.0, 180.0)
+    assert whole.area == pytest.approx(0.81**2, rel=0.05)
+    assert all(LinearRing(ring).is_ccw for (ring,) in found["coordinates"])

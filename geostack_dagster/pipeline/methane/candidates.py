@@ -1,6 +1,6 @@
 """Plumes of one scene as rows of a table: outline, strength, and rate where it can be given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -32,6 +32,7 @@ from geostack_dagster.inference.quantify import (
 )
 from geostack_dagster.inference.wind import WindSource
 from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS
+from geostack_dagster.publish.footprint import outline_on_globe
 from geostack_dagster.publish.vectors import Feature
 from geostack_dagster.stack.masks import spacing_of
 
@@ -120,7 +121,7 @@ class Scene:
         except (UncalibratedError, NoDataError) as error:
             values["not_quantified"] = str(error)
         shape = outline(self.detected.labels, plume, self.grid.transform)
-        return Feature(self._placed(shape), values)
+        return Feature(outline_on_globe(shape, self.grid.crs), values)
 
     def _quantified(self, plume: Plume, longitude: float, latitude: float) -> EmissionRate:
         dy_m, dx_m = spacing_of(self.grid)
@@ -136,20 +137,6 @@ class Scene:
     @cached_property
     def _degrees(self) -> Transformer:
         return Transformer.from_crs(self.grid.crs, "OGC:CRS84", always_xy=True)
-
-    def _placed(self, shape: Mapping[str, Any]) -> dict[str, Any]:
-        """The outline in longitude and latitude."""
-        polygons = [
-            [
-                [
-                    [round(float(value), 7) for value in self._degrees.transform(x, y)]
-                    for x, y in ring
-                ]
-                for ring in polygon
-            ]
-            for polygon in shape["coordinates"]
-        ]
-        return {"type": "MultiPolygon", "coordinates": polygons}
 
 
 def _doubts(plume: Plume, certainty: Certainty) -> Iterator[str]:

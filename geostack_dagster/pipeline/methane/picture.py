@@ -101,8 +101,8 @@ def _result(row: Mapping[str, Any]) -> str:
         reason, _, _ = str(row["not_quantified"]).partition(": ")
         return f"peak {row['peak_ppm_m']:.0f} ppm m   no rate: {reason}"
     return (
-        f"Q = {rate_text(row['rate_kg_h'])}   68 %: {_interval(row, 68)}   "
-        f"95 %: {_interval(row, 95)}   wind {row['wind_m_s']:.1f} \u00b1 "
+        f"Q = {rate_text(row['rate_kg_h'])}  (68 %: {_interval(row, 68)},  "
+        f"95 %: {_interval(row, 95)})   wind {row['wind_m_s']:.1f} \u00b1 "
         f"{row['wind_sigma_m_s']:.1f} m/s"
     )
 
@@ -110,8 +110,8 @@ def _result(row: Mapping[str, Any]) -> str:
 def _interval(row: Mapping[str, Any], percent: int) -> str:
     low, high = (row[f"rate_{percent}_{end}_kg_h"] for end in ("low", "high"))
     if high >= 1000:
-        return f"{_short(low / 1000)} to {_short(high / 1000)}"
-    return f"{_short(low)} to {_short(high)}"
+        return f"{_short(low / 1000)} to {_short(high / 1000)} t/h"
+    return f"{_short(low)} to {_short(high)} kg/h"
 
 
 def _breeze(row: Mapping[str, Any]) -> Breeze | None:
