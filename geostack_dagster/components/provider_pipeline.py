@@ -46,6 +46,9 @@ class MethaneModel(dg.Model, dg.Resolvable):
     wind: WindModel = WindModel()
     scheme: str = "csf"
     absorption: str | None = None
+    fit_ppm_m: list[float] | None = None
+    """Columns over which a target spectrum is fitted: `[0, 500, 1000]`."""
+    fit_kind: Literal["log_linear", "quadratic"] | None = None
     audit: float = Field(default=0.1, ge=0, le=1)
     """Share of scenes that are put up for review whatever was found in them."""
     detector: str | None = None
@@ -226,6 +229,8 @@ def _methane(asked: MethaneModel) -> MethaneSpec:
         wind=WindSpec(**asked.wind.model_dump()),
         scheme=asked.scheme,
         absorption=asked.absorption,
+        fit_ppm_m=None if asked.fit_ppm_m is None else tuple(asked.fit_ppm_m),
+        fit_kind=asked.fit_kind,
         audit=asked.audit,
         detector=asked.detector,
     )

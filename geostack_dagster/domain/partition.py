@@ -90,6 +90,10 @@ class Layout:
         """The registered AOI: geometry and CRS, fixed from then on."""
         return f"{self.root}/aois/{aoi}.json"
 
+    def target(self, digest: str) -> str:
+        """A target spectrum that a retrieval used, JSON under the hash on its outputs."""
+        return f"{self.root}/targets/{digest}.json"
+
     def plume_labels(self, partition: Partition) -> str:
         """Frozen Items of the archive's list of plumes; what was made of them lies beside."""
         return f"{self._of(partition)}/plume_labels/{partition.aoi}/{partition.date}.parquet"

@@ -258,7 +258,7 @@ def read_table(path: Path) -> LookUpTable:
     if path.suffix == ".csv":
         return _read_csv(path)
     raise ConfigurationError(
-        f"cannot tell how to read the look-up table {path.name}; give .npz, .csv, or an ENVI header"
+        f"cannot tell how to read the look-up table {path.name}; give .npz or .csv"
     )
 
 

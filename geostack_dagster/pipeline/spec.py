@@ -74,6 +74,9 @@ class MethaneSpec:
     """One of `inference.quantify.SCHEMES`."""
     absorption: str | None = None
     """Look-up table by path or URL; None takes the surrogate that the project ships."""
+    fit_ppm_m: tuple[float, ...] | None = None
+    """Columns over which a target's unit absorption is fitted; None takes 0 to 4000 ppm m."""
+    fit_kind: Literal["log_linear", "quadratic"] | None = None
     audit: float = 0.1
     """Share of scenes that are put up for review whatever was found in them."""
     detector: str | None = None
@@ -207,8 +210,11 @@ class PipelineSpec:
         return own[stage] if upstream is None else self._asked(upstream) | own[stage]
 
     @property
-    def _retrieval(self) -> tuple[str | None, ...] | None:
-        return None if self.methane is None else (self.methane.method, self.methane.absorption)
+    def _retrieval(self) -> tuple[Any, ...] | None:
+        if self.methane is None:
+            return None
+        asked = self.methane
+        return (asked.method, asked.absorption, asked.fit_ppm_m, asked.fit_kind)
 
     @property
     def _wind(self) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.pipeline.methane.targets import fit_of
 from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec, WindSpec
@@ -122,6 +123,16 @@ def test_a_known_emission_is_found_and_weighed(workspace, facts):
     assert scan([Path(workspace.root)]) == []
 
 
+def test_the_range_of_the_fit_is_a_setting_and_another_target():
+    asked = SWATH["methane"]
+    narrow = replace(asked, fit_ppm_m=(0.0, 500.0, 1000.0))
+    specs = [spec_of("methane", SWATH | {"methane": one}) for one in (asked, narrow)]
+    assert fit_of(narrow).columns_ppm_m == (0.0, 500.0, 1000.0)
+    assert len({spec.code_version("enhancement") for spec in specs}) == 2
+    with pytest.raises(ConfigurationError, match="make no fit"):
+        fit_of(replace(asked, fit_ppm_m=(0.0, 500.0)))
+
+
 def test_under_a_closed_sky_nothing_can_be_said(workspace):
     """From radiance, which no archive has screened: no plume would be a false statement."""
     spec = spec_of("methane", SWATH)
@@ -184,7 +195,12 @@ def test_a_published_scene_says_what_it_was_made_from(workspace):
         (file,) = [path for path in folder.glob("*.json") if path.stem.startswith("methane")]
         item = json.loads(file.read_text())
         assert item["properties"]["geostack:calibration"] == "absolute"
-        assert len(item["properties"]["geostack:target"]) == 20
+        target = json.loads(
+            Path(workspace.layout.target(item["properties"]["geostack:target"])).read_text()
+        )
+        assert len(target["unit_absorption_per_ppm_m"]) == len(target["wavelength_nm"]) > 50
+        assert min(target["unit_absorption_per_ppm_m"]) < -1e-5
+        assert target["fit"]["columns_ppm_m"][-1] == 4000
         assert item["properties"]["geostack:sources"]
         for asset in item["assets"].values():
             assert (folder / asset["href"]).is_file()

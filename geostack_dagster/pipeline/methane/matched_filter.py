@@ -34,6 +34,7 @@ from geostack_dagster.inference.screening import screen
 from geostack_dagster.inference.target import methane_target
 from geostack_dagster.pipeline.methane.absorber import absorber_of
 from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
+from geostack_dagster.pipeline.methane.targets import fit_of, keep
 from geostack_dagster.pipeline.swath.cube import swath_store
 
 _MAPS = ("enhancement", "uncertainty", "sensitivity")
@@ -89,7 +90,10 @@ def _retrieve(ask: Ask, granules: Sequence[StoredGranule]) -> Enhancement:
 
 def _filtered(ask: Ask, granule: Granule) -> Enhancement:
     """Maps of a granule in sensor geometry, NaN where cloud, water or a flare hides the ground."""
-    target = methane_target(absorber_of(ask.methane), granule.wavelengths_nm, granule.fwhm_nm)
+    target = methane_target(
+        absorber_of(ask.methane), granule.wavelengths_nm, granule.fwhm_nm, fit_of(ask.methane)
+    )
+    keep(target, ask.workspace)
     sun, view = granule.sun_zenith_deg, granule.view_zenith_deg
     clear, screened = granule.valid(), None
     if sun is not None:
@@ -100,6 +104,7 @@ def _filtered(ask: Ask, granule: Granule) -> Enhancement:
         granule.values, target, usable=clear, noise=_noise(noise, granule.wavelengths_nm)
     )
     facts = {
+        "target": target.digest,
         "screened": "nothing: the sun's height is not told" if screened is None else screened.facts,
         "noise": "scatter of the background" if noise is None else noise.source,
     }

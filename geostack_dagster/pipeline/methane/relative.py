@@ -21,6 +21,7 @@ from geostack_dagster.inference.enhancement import (
 from geostack_dagster.inference.target import NARROW_NM, Target, methane_target
 from geostack_dagster.pipeline.methane.absorber import absorber_of
 from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
+from geostack_dagster.pipeline.methane.targets import fit_of, keep
 
 _POOL = 16
 """Map columns that share one background: no detector lies behind any one of them."""
@@ -55,12 +56,14 @@ def _target(ask: Ask) -> Target:
         absorber_of(ask.methane),
         np.array([band.wavelength_nm for band in spectral], np.float64),
         np.array([band.fwhm_nm for band in spectral], np.float64),
+        fit_of(ask.methane),
     )
     target.bands(NARROW_NM)
     return target
 
 
 def _retrieve(ask: Ask, target: Target, slot: Slot) -> Enhancement:
+    keep(target, ask.workspace)
     table = ask.spec.record.bands
     names = [
         band.name
