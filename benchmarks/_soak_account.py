@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import dagster as dg
@@ -18,13 +19,21 @@ _SERVERS = {
     "code-server": "code server, proxy",
     "grpc": "code server",
 }
-_GROWTH_MIB_MIN = 1.0
-"""Slope of the second half that is still called flat."""
+_JUDGED_MIN = 12.0
+"""A run must be so long before memory is judged; a third of it is then four minutes."""
+_MOST_SLOPE_MIB_MIN = 1.0
+"""In the last third of a run, when all has been imported and every sensor has ticked many times."""
 
 
 @dataclass
 class Memory:
-    """Resident memory of the servers over time."""
+    """Resident memory of the servers over time.
+
+    Warm-up ends: modules are imported, caches fill, the heap finds its size. A leak goes on at the
+    same pace. So a process is flat if in the last third of the run the median of the slopes between
+    its samples is at most 1 MiB/min; a single step up or down does not move that median. Runs that
+    are too short to tell are not judged.
+    """
 
     samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Minutes and MiB by server."""
@@ -39,8 +48,12 @@ class Memory:
                     self.samples.setdefault(name, []).append((minutes, size))
 
     def figures(self) -> dict[str, dict[str, Any]]:
-        """For each server: MiB at the start, half way and at the end; slope after half way."""
+        """For each server: MiB by thirds of the run, and how steep its last third is."""
         return {name: _figures(samples) for name, samples in sorted(self.samples.items())}
+
+    def growing(self) -> list[str]:
+        """Servers whose memory does not stay flat; none of a run that is too short to tell."""
+        return [name for name, found in self.figures().items() if found["flat"] is False]
 
 
 def work_of(instance: dg.DagsterInstance) -> dict[str, Any]:
@@ -114,14 +127,19 @@ def _name(process: psutil.Process, root: psutil.Process) -> str | None:
 
 
 def _figures(samples: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    later = samples[len(samples) // 2 :]
-    if len(later) < 2:
-        return {"end_mib": round(samples[-1][1], 1)}
-    slope, _ = statistics.linear_regression(*zip(*later, strict=True))
+    third = max(len(samples) // 3, 1)
+    last = samples[-third:]
+    slopes = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for earlier, later in combinations(last, 2)
+    ]
+    slope = statistics.median(slopes) if slopes else 0.0
+    is_long = samples[-1][0] - samples[0][0] >= _JUDGED_MIN
     return {
         "start_mib": round(samples[0][1], 1),
-        "half_mib": round(later[0][1], 1),
+        "third_mib": round(samples[third - 1][1], 1),
+        "two_thirds_mib": round(last[0][1], 1),
         "end_mib": round(samples[-1][1], 1),
         "slope_mib_min": round(slope, 2),
-        "flat": slope <= _GROWTH_MIB_MIN,
+        "flat": slope <= _MOST_SLOPE_MIB_MIN if is_long else None,
     }
