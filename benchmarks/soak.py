@@ -40,6 +40,8 @@ PACE = {
     "reconcile": {"interval_s": 30, "recent_days": 4},
 }
 SAMPLE_S = 5.0
+REST_S = 600.0
+"""So long no run ends before the rest of them are given up."""
 _FAULTS = ("failed_runs", "failed_ticks", "twice", "growing")
 """Figures that are empty lists in a good run."""
 
@@ -206,12 +208,16 @@ def _wait_until_up(running: Soak, process: subprocess.Popen[bytes]) -> None:
 
 
 def _come_to_rest(instance: dg.DagsterInstance) -> None:
-    """Let sensors and schedules ask for no more, and runs end."""
+    """Let sensors and schedules ask for no more, and runs end; however slow, if they do end."""
     for state in instance.all_instigator_state():
         instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
-    for _ in range(300):
-        if all(run.is_finished for run in instance.get_runs()):
+    left, since = -1, time.monotonic()
+    while time.monotonic() - since < REST_S:
+        unfinished = sum(not run.is_finished for run in instance.get_runs())
+        if not unfinished:
             return
+        if unfinished != left:
+            left, since = unfinished, time.monotonic()
         time.sleep(2)
 
 
