@@ -15,6 +15,7 @@ import dagster as dg
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sql import create_engine, safe_commit
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy.engine import Connection
@@ -29,7 +30,9 @@ class Instance(dg.DagsterInstance):
 
     def __init__(self, *, event_storage: EventLogStorage, **others: Any) -> None:
         if type(event_storage) is SqliteEventLogStorage:
-            event_storage = EventLog(str(Path(event_storage.path_for_shard("index")).parent))
+            event_storage = EventLog(
+                str(Path(event_storage.path_for_shard(INDEX_SHARD_NAME)).parent)
+            )
         super().__init__(event_storage=event_storage, **others)
 
     @staticmethod
@@ -54,6 +57,7 @@ class EventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str) -> None:
         self._writer: int | None = None
         self._open: dict[str, Connection] = {}
+        self._newest: dict[tuple[str, str], tuple[EventLogEntry, int]] = {}
         self._tables: set[str] = set()
         super().__init__(base_dir)
 
@@ -71,10 +75,26 @@ class EventLog(SqliteEventLogStorage):
             try:
                 yield
             finally:
-                self._writer = None
-                opened, self._open = list(self._open.values()), {}
-                for connection in opened:  # a run's own file first, as Dagster does
-                    safe_commit(connection)
+                self._finish()
+
+    def _finish(self) -> None:
+        """Commit; a run's own file first, as Dagster does."""
+        newest, self._newest = self._newest, {}
+        opened, self._open = self._open, {}
+        self._writer = None
+        for event, event_id in newest.values():
+            super()._store_asset_event(opened[INDEX_SHARD_NAME], event, event_id)
+        for connection in opened.values():
+            safe_commit(connection)
+
+    @override
+    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
+        """What is told of an asset as a whole is its newest event."""
+        if self._writer == threading.get_ident() and event.dagster_event:
+            kind = event.dagster_event.event_type_value, str(event.dagster_event.asset_key)
+            self._newest[kind] = event, event_id
+        else:
+            super()._store_asset_event(conn, event, event_id)
 
     @override
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
