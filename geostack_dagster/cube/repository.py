@@ -128,7 +128,7 @@ class Repository:
             return []
         keys, schema = present
         names = [name for name in BOOKKEEPING if name != "ledger"]
-        columns = {name: self._column(keys, schema, name, window) for name in names}
+        columns = self._columns(keys, schema, names, window)
         known = sorted({index for column in columns.values() for index in column})
         return [
             decoded(
@@ -144,21 +144,30 @@ class Repository:
         if present is None:
             return []
         keys, schema = present
-        found = self._column(keys, schema, "ledger", window)
+        found = self._columns(keys, schema, ["ledger"], window)["ledger"]
         return [
             LedgerRow(schema.day(slot), entry)
             for slot in sorted(found)
             for entry in loads(ledger_text(found[slot]))
         ]
 
-    def _column(
-        self, keys: Keys, schema: CubeSchema, name: str, window: Window | None
-    ) -> dict[int, bytes]:
-        path = f"{schema.name}/{name}"
+    def _columns(
+        self, keys: Keys, schema: CubeSchema, names: Sequence[str], window: Window | None
+    ) -> dict[str, dict[int, bytes]]:
+        """Columns of the bookkeeping, by name and slot; those of a window in one request."""
+        paths = {name: f"{schema.name}/{name}" for name in names}
         if window is None:
-            return self._backend.column(keys, path)
-        places = {f"{path}/c/{slot}": slot for slot in schema.slots(window)}
-        return {places[key]: value for key, value in keys.get(places).items()}
+            return {name: self._backend.column(keys, path) for name, path in paths.items()}
+        found: dict[str, dict[int, bytes]] = {name: {} for name in names}
+        places = {
+            f"{path}/c/{slot}": (name, slot)
+            for name, path in paths.items()
+            for slot in schema.slots(window)
+        }
+        for key, value in keys.get(places).items():
+            name, slot = places[key]
+            found[name][slot] = value
+        return found
 
     def open(
         self,
