@@ -10,15 +10,15 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.progress import Progress
-from shapely import Polygon, box
 
+from geostack_dagster.cli.cast import PERSON, PIPELINE, Cast, key_of_pass
 from geostack_dagster.cli.demo import Chain
+from geostack_dagster.cli.story import Story, precision
 from geostack_dagster.cli.surroundings import ROOT, Surroundings, environment
 from geostack_dagster.cli.tables import records
 from geostack_dagster.cli.terminal import console
@@ -26,11 +26,7 @@ from geostack_dagster.cli.terminal import console
 if TYPE_CHECKING:
     import dagster as dg
 
-    from geostack_dagster.learning.labels import Label
-    from geostack_dagster.pipeline.learning.settings import Loop
-    from geostack_dagster.sandbox.emit_scenes import Granule
-
-PIPELINE, DETECTOR = "lpcloud_emit", "plume_detector"
+DETECTOR = "plume_detector"
 SMALLER: Mapping[str, Any] = {
     "splits": {
         "holdout": "2024-07-01",
@@ -42,114 +38,20 @@ SMALLER: Mapping[str, Any] = {
     "retrain": {"new_labels": 10, "cool_down_hours": 0},
 }
 """Attributes of the detector that the demonstration sets; the rest is as shipped."""
-_FIRST_FIELDS = 3
-"""Fields of the training split that are labelled at first."""
-_WATCHED = 10
-"""Partitions in which plumes are looked for."""
-_SQUARES, _SQUARE_DEG = 3, 0.025
-_PERSON, _WHY = "demonstration", "to show the way back"
-
-
-@dataclass
-class Story:
-    """What has happened so far."""
-
-    chain: Chain
-    loop: "Loop"
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    cursors: dict[str, str] = field(default_factory=dict)
-
-    def tell(self, step: str, *, ok: bool, **facts: Any) -> None:
-        """Add a step to the sequence."""
-        self.steps.append({"step": step, "ok": bool(ok), **facts})
-        words = {key: value for key, value in facts.items() if isinstance(value, str | int | float)}
-        console.print(f"{'ok ' if ok else 'NOT'} {step}: {words}")
-
-    def train(self, step: str, wanted: str) -> dict[str, Any]:
-        """Let the retrain sensor look, and run what it asks for; what the gate then said."""
-        requests, note = self.tick(f"{DETECTOR}_retrain")
-        if len(requests) != 1:
-            self.tell(step, ok=False, sensor=note)
-            return {}
-        with console.status(f"{step} ..."):
-            succeeded = self.chain.execute(requests[0])
-        said = self._evaluation()
-        self.tell(
-            step,
-            ok=said["decision"] == wanted and succeeded == (wanted != "reject"),
-            sensor=requests[0].tags["geostack/reason"],
-            run_key=requests[0].run_key,
-            **said,
-        )
-        return said
-
-    def look_again(self, step: str, wanted: Sequence[str]) -> None:
-        """Let the re-inference sensor look until it asks for nothing; each partition but once."""
-        asked: list[str] = []
-        done = True
-        while True:
-            requests, note = self.tick(f"{DETECTOR}_reinfer")
-            if not requests:
-                break
-            with console.status(f"{step} ..."):
-                for request in requests:  # each of them, whatever became of the one before
-                    done &= self.chain.execute(request)
-            asked += [str(request.partition_key) for request in requests]
-        ok = done and sorted(asked) == sorted(wanted)
-        self.tell(step, ok=ok, partitions=len(asked), asked_for=asked, sensor=note)
-
-    def quiet(self, step: str, sensor: str) -> None:
-        """The sensor asks for nothing, and says why."""
-        requests, note = self.tick(sensor)
-        self.tell(step, ok=not requests and bool(note), sensor=note)
-
-    def tick(self, sensor: str) -> "tuple[Sequence[dg.RunRequest], str]":
-        """Requests of a sensor, and its reason where it has none; its cursor is kept."""
-        found = self.chain.look(sensor, self.cursors.get(sensor))
-        if found.cursor is not None:
-            self.cursors[sensor] = found.cursor
-        return found.run_requests or (), found.skip_message or ""
-
-    def _evaluation(self) -> dict[str, Any]:
-        from geostack_dagster.pipeline.learning.documents import read_document
-        from geostack_dagster.pipeline.learning.evaluation import last_evaluation
-
-        document = last_evaluation(self.loop) or {}
-        scores = {one["finder"]: one["summary"] for one in document["finders"]}
-        challenger = document["challenger"]
-        training = read_document(self.loop.url("trainings", f"{challenger}.json"))
-        return {
-            "challenger": challenger,
-            "champion": self.loop.registry.aliases.champion,
-            "decision": document["decision"]["outcome"],
-            "reasons": document["decision"]["reasons"][:4],
-            "training_seconds": training["training_seconds"],
-            "scores": {
-                name: {metric: summary[metric] for metric in _METRICS if metric in summary}
-                for name, summary in scores.items()
-            },
-        }
-
-
-_METRICS = (
-    "average_precision",
-    "object_f1",
-    "detection_rate",
-    "false_per_1000_km2",
-    "calibration_error",
-    "plumes",
-    "sites",
-)
+_READ = ("snapshot", "stack", "cube", "plumes", "review")
+_WHY = "to show the way back"
 
 
 def run(out: Path) -> dict[str, Any]:
     """The loop; its sequence goes under `loop` into `out`/summary.json."""
     from geostack_dagster.sandbox import Sandbox
-    from geostack_dagster.sandbox.fields import FIELDS
+    from geostack_dagster.sandbox.fields import DAYS, FIELDS
+    from geostack_dagster.sandbox.winds import wind_table
 
     surroundings = Surroundings(out / "loop")
     shutil.rmtree(surroundings.home, ignore_errors=True)
     surroundings.prepare(aois=None)
+    (surroundings.storage / "wind.csv").write_text(wind_table(DAYS), encoding="utf-8")
     for one in FIELDS:
         (surroundings.aois / f"{one.name}.geojson").write_text(json.dumps(one.aoi.geometry))
     with ExitStack() as stack:
@@ -157,7 +59,7 @@ def run(out: Path) -> dict[str, Any]:
             sandbox = stack.enter_context(Sandbox(with_fields=True))
         stack.enter_context(environment(surroundings.environment | sandbox.environment))
         story = stack.enter_context(_story(surroundings))
-        _play(story)
+        _play(story, surroundings.home)
         summary = {
             "ok": all(step["ok"] for step in story.steps),
             "steps": story.steps,
@@ -177,7 +79,9 @@ def _story(surroundings: Surroundings) -> Iterator[Story]:
     from geostack_dagster.pipeline.learning.settings import Loop
     from geostack_dagster.pipeline.workspace import Workspace
 
-    pipeline = ProviderPipeline.resolve_from_dict(_shipped(PIPELINE))
+    shipped = _shipped(PIPELINE)
+    looked_at = shipped["methane"] | {"audit": 1.0}  # the person looks at every scene
+    pipeline = ProviderPipeline.resolve_from_dict(shipped | {"methane": looked_at})
     detector = PlumeDetector.resolve_from_dict({**_shipped(DETECTOR), **SMALLER})
     source = pipeline.spec(PIPELINE)
     definitions = equipped(
@@ -201,9 +105,9 @@ def _shipped(name: str) -> dict[str, Any]:
     return found
 
 
-def _play(story: Story) -> None:
+def _play(story: Story, desk: Path) -> None:
     """The sequence that the issue asks for."""
-    cast = Cast.of(story)
+    cast = Cast.of(story, desk)
     story.chain.register_aois()
     _read(story, cast)
     story.quiet("nothing was labelled: no training", f"{DETECTOR}_retrain")
@@ -226,92 +130,23 @@ def _play(story: Story) -> None:
     story.tell("outputs are those from before", ok=_outputs(story, watched) == first)
     story.tell(
         "scores before and after",
-        ok=_precision(after) > _precision(before),
-        before=_precision(before),
-        after=_precision(after),
+        ok=precision(after) > precision(before),
+        before=precision(before),
+        after=precision(after),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Which fields learn and which judge, and what is known of them."""
-
-    granules: "Mapping[str, list[Granule]]"
-    """Passes by what they serve: train, validation, gate."""
-
-    @classmethod
-    def of(cls, story: Story) -> "Cast":
-        """By the detector's own policy."""
-        from geostack_dagster.learning.sites import site_of
-        from geostack_dagster.sandbox.emit_scenes import FIELD_GRANULES
-        from geostack_dagster.sandbox.fields import FIELDS
-
-        policy = story.loop.splits
-        places = {one.name: site_of(*one.aoi.centre) for one in FIELDS}
-        found: dict[str, list[Granule]] = {}
-        for granule in FIELD_GRANULES:
-            split = policy.of_site(places[granule.aoi]).value
-            if (split in ("test", "gate")) == (granule.start >= policy.holdout):
-                found.setdefault(split, []).append(granule)
-        return cls(found)
-
-    @property
-    def first(self) -> "list[Granule]":
-        """Passes that are labelled before the first training."""
-        fields = sorted({one.aoi for one in self.granules["train"]})[:_FIRST_FIELDS]
-        taught = [one for one in self.granules["train"] if one.aoi in fields]
-        return [*taught[::2], *self.granules["validation"], *self.granules["gate"]]
-
-    @property
-    def later(self) -> "list[Granule]":
-        """The other passes: their labels come weeks later."""
-        known = self.first
-        return [one for one in self.granules["train"] if one not in known]
-
-    def watched(self) -> list[str]:
-        """Partitions in which plumes are looked for: the newest, as the gate's fields have them."""
-        newest = sorted(self.granules["gate"], key=lambda one: (one.day, one.aoi), reverse=True)
-        return [str(_key(one)) for one in newest[:_WATCHED]]
-
-    def label(self, story: Story, granules: "Sequence[Granule]") -> None:
-        """Labels arrive: the archive's outlines, and a person's look at the rest of each scene."""
-        from geostack_dagster.pipeline.labels import add_labels
-
-        outlines = [label for one in granules for label in _outlines(one)]
-        reviews = [_review(one) for one in granules]
-        workspace = story.loop.workspace
-        add_labels(workspace, outlines, source="CH4PLM", reviewer="EMITL2BCH4PLM_002")
-        add_labels(workspace, reviews, source="review", reviewer=_PERSON)
-        story.tell(
-            "labels arrive",
-            ok=bool(outlines),
-            scenes=len(granules),
-            plumes=len(outlines),
-        )
-
-    def poison(self, story: Story) -> None:
-        """A bulk import from a bad source: plumes become ground, ground becomes plumes."""
-        from geostack_dagster.pipeline.labels import add_labels
-
-        taught = [*self.granules["train"], *self.granules["validation"]]
-        wrong = [label for one in taught for label in _wrong(one)]
-        add_labels(story.loop.workspace, wrong, source="review", reviewer="bulk import")
-        story.tell("poisoned labels arrive", ok=bool(wrong), labels=len(wrong))
-
-
 def _read(story: Story, cast: Cast) -> None:
-    """Snapshot, stack and cube of every pass that serves."""
+    """Everything up to the review queue, of every pass that serves."""
     import dagster as dg
 
-    keys = [dg.AssetKey([PIPELINE, noun]) for noun in ("snapshot", "stack", "cube")]
-    passes = [one for part in cast.granules.values() for one in part]
+    keys = [dg.AssetKey([PIPELINE, noun]) for noun in _READ]
     done = 0
     with Progress(console=console) as bar:
-        task = bar.add_task("reading cubes", total=len(passes))
-        for one in passes:
-            done += story.chain.run(keys, partition_key=_key(one))
-            bar.advance(task)
-    story.tell("cubes are read", ok=done == len(passes), partitions=done)
+        for one in bar.track(cast.passes, description="reading cubes, finding plumes"):
+            done += story.chain.run(keys, partition_key=key_of_pass(one))
+    passes = len(cast.passes)
+    story.tell("cubes are read, plumes are queued", ok=done == passes, partitions=done)
 
 
 def _infer(story: Story, keys: Sequence[str], step: str, *, wanted: str) -> None:
@@ -339,22 +174,8 @@ def _outputs(story: Story, keys: Sequence[str]) -> dict[str, str | None]:
 
 
 def _roll_back(story: Story, wanted: str | None) -> None:
-    from geostack_dagster.cli.models import rolled_back
-
-    aliases = rolled_back(story.loop, person=_PERSON, reason=_WHY)
+    aliases = story.command("model", "rollback", "--by", PERSON, "--reason", _WHY)
     story.tell("rolled back", ok=aliases["champion"] == wanted, champion=aliases["champion"])
-
-
-def _precision(said: Mapping[str, Any]) -> float:
-    """Average precision of the challenger in an evaluation."""
-    found = said.get("scores", {}).get(said.get("challenger"), {})
-    return float(found.get("average_precision", 0.0))
-
-
-def _key(granule: "Granule") -> "dg.MultiPartitionKey":
-    from geostack_dagster.components.partitions import key_of
-
-    return key_of(granule.day.isoformat(), granule.aoi)
 
 
 def _of_text(key: str) -> "dg.MultiPartitionKey":
@@ -362,66 +183,6 @@ def _of_text(key: str) -> "dg.MultiPartitionKey":
 
     aoi, day = key.split("|")
     return key_of(day, aoi)
-
-
-def _outlines(granule: "Granule") -> "list[Label]":
-    """What the archive lists over a field, as its labels."""
-    from geostack_dagster.inference.plumes import State
-    from geostack_dagster.learning.labels import Label
-    from geostack_dagster.sandbox.emit_plumes import complexes_over
-
-    return [
-        Label(
-            id=f"CH4_PlumeComplex-{plume.number}",
-            geometry=plume.outline,
-            state=State.PLUME,
-            scenes=(granule.name("L2B_CH4ENH", "002"),),
-            orbit=granule.orbit,
-            observed=granule.start,
-            source="CH4PLM",
-        )
-        for plume in complexes_over(granule)
-    ]
-
-
-def _review(granule: "Granule") -> "Label":
-    """Somebody looked at the whole scene: what is not outlined is ground."""
-    from geostack_dagster.inference.plumes import State
-    from geostack_dagster.learning.labels import Label
-
-    return Label(
-        id=f"review-{granule.aoi}-{granule.day}",
-        geometry=Polygon(granule.ring),
-        state=State.NO_PLUME,
-        scenes=(granule.name("L2B_CH4ENH", "002"),),
-        orbit=granule.orbit,
-        observed=granule.start,
-        source="review",
-    )
-
-
-def _wrong(granule: "Granule") -> "list[Label]":
-    """True plumes as ground, and three squares of ground as plumes."""
-    from geostack_dagster.inference.plumes import State
-    from geostack_dagster.sandbox import noise
-
-    west, south, east, north = granule.bbox
-    found = [replace(one, state=State.NO_PLUME, source="review") for one in _outlines(granule)]
-    for number in range(_SQUARES):
-        x, y = (
-            low + (high - low) * (0.3 + 0.4 * noise.unit_of("poison", granule.stamp, number, axis))
-            for axis, (low, high) in enumerate(((west, east), (south, north)))
-        )
-        half = _SQUARE_DEG / 2
-        found.append(
-            replace(
-                _review(granule),
-                id=f"poison-{granule.aoi}-{granule.day}-{number}",
-                geometry=box(x - half, y - half, x + half, y + half),
-                state=State.PLUME,
-            )
-        )
-    return found
 
 
 def _finish(out: Path, summary: dict[str, Any]) -> dict[str, Any]:

@@ -136,8 +136,7 @@ class PlumeComplex:
     @property
     def is_visible(self) -> bool:
         """Whether enough of it stands out for an outline."""
-        rows, columns = self._near
-        return bool(self._visible(rows, columns).sum() >= _LEAST_PIXELS)
+        return bool(self._visible.sum() >= _LEAST_PIXELS)
 
     @property
     def _span(self) -> tuple[slice, slice]:
@@ -151,7 +150,7 @@ class PlumeComplex:
     def _found(self) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
         """Rows and columns of the granule's map, and the pixels of the plume in them."""
         rows, columns = self._near
-        labels, _ = ndimage.label(self._visible(rows, columns))
+        labels, _ = ndimage.label(self._visible)
         largest = np.bincount(labels.ravel())[1:].argmax() + 1
         found = ndimage.find_objects(labels)[largest - 1]
         mask = ndimage.binary_fill_holes(labels[found] == largest)
@@ -172,8 +171,10 @@ class PlumeComplex:
         rows = np.arange(top, min(int(row + reach), ortho.height))
         return rows, np.arange(left, min(int(column + reach), ortho.width))
 
-    def _visible(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Where the plume stands out and no cloud hides it, on part of the granule's map."""
+    @cached_property
+    def _visible(self) -> NDArray[np.bool_]:
+        """Where the plume stands out and no cloud hides it, on the part that it may reach."""
+        rows, columns = self._near
         swath, ortho = self.granule.swath, self.granule.swath.ortho
         lon = ortho.left + (columns + 0.5) * ortho.degrees
         lat = ortho.top - (rows + 0.5) * ortho.degrees

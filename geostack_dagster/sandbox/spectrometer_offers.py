@@ -20,7 +20,7 @@ from geostack_dagster.domain.hrefs import basename
 from geostack_dagster.domain.item import Item, assets
 from geostack_dagster.sandbox.cmr_stac_items import enhancement_item, plume_item, radiance_item
 from geostack_dagster.sandbox.emit_files import ch4enh_files, ch4plm_files, l1b_files
-from geostack_dagster.sandbox.emit_plumes import COMPLEXES, PlumeComplex
+from geostack_dagster.sandbox.emit_plumes import COMPLEXES, PlumeComplex, complexes_over
 from geostack_dagster.sandbox.emit_scenes import FIELD_GRANULES, GRANULES, Granule
 from geostack_dagster.sandbox.enmap_files import enmap_files
 from geostack_dagster.sandbox.enmap_items import enmap_item
@@ -132,10 +132,12 @@ def emit_offers() -> Iterator[EmitOffer[Granule] | EmitOffer[PlumeComplex]]:
         yield EmitOffer(source=plume, granule=plume.granule, write=plume_item, files=ch4plm_files)
 
 
-def field_offers() -> Iterator[EmitOffer[Granule]]:
-    """Enhancement of every pass over a field."""
+def field_offers() -> Iterator[EmitOffer[Granule] | EmitOffer[PlumeComplex]]:
+    """Enhancement of every pass over a field, and the plumes that an analyst would outline."""
     for granule in FIELD_GRANULES:
         yield EmitOffer(source=granule, granule=granule, write=enhancement_item, files=ch4enh_files)
+        for plume in complexes_over(granule):
+            yield EmitOffer(source=plume, granule=granule, write=plume_item, files=ch4plm_files)
 
 
 def enmap_offers() -> Iterator[EnmapOffer | QuicklookOffer]:

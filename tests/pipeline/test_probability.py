@@ -12,7 +12,6 @@ from geostack_dagster.learning.splits import Split
 from geostack_dagster.pipeline import cube, probability
 from geostack_dagster.pipeline.learning import challenger, evaluation, verdict
 from geostack_dagster.pipeline.learning.scenes import CubeSource, scenes_of, whole
-from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.report import Outcome as Done
 from tests.pipeline.learning.conftest import cubes, trained  # noqa: F401 - fixtures
 from tests.pipeline.learning.sites import SETTINGS, SPEC, Site, loop_in, sites, write_cube
@@ -107,15 +106,3 @@ def test_other_pixels_restale_it(loop):
     write_cube(loop.workspace, site, gain=1.1)
     assert current(loop, site) is None
     assert run(loop, site).outcome is Done.WRITTEN
-
-
-def test_reconcile_marks_the_same_work_by_the_model(loop):
-    """Three vain attempts with one model do not stand in the way of the next."""
-    marks = []
-    for turn in range(2):
-        if turn:
-            promote_other(loop)
-        _, digest = probability.maker(SPEC, loop.workspace)
-        marks.append(digest)
-    assert marks[0] != marks[1]
-    assert not list(find_stale(SPEC, loop.workspace, []))
