@@ -115,5 +115,10 @@ class Layout:
         """Training sets, checkpoints, evaluations and drift of a detector."""
         return f"{self.root}/learning/{detector}"
 
+    def before_after(self, detector: str, after: str, before: str | None) -> str:
+        """Picture of a model beside the champion before it, or the baseline without one."""
+        evaluations = f"{self.learning(detector)}/evaluations"
+        return f"{evaluations}/{after}-after-{before or 'baseline'}.png"
+
     def _of(self, partition: Partition) -> str:
         return f"{self.root}/{partition.pipeline}"

@@ -51,7 +51,7 @@ def read_state(specs: Sequence[PipelineSpec], workspace: Workspace) -> State:
         for spec in specs
         if spec.name in folders
     ]
-    champion, events = _models(workspace, sizes)
+    champion, events, promotions = _models(workspace, sizes)
     return State(
         root=workspace.root,
         at=datetime.now(UTC),
@@ -61,6 +61,7 @@ def read_state(specs: Sequence[PipelineSpec], workspace: Workspace) -> State:
         failures=[failure for lens in lenses for failure in lens.failures],
         champion=champion,
         models=events,
+        promotions=promotions,
     )
 
 
@@ -220,10 +221,13 @@ class _Lens:
         return storage.read_bytes(f"{self.workspace.layout.root}/{self.spec.name}/{path}")
 
 
-def _models(workspace: Workspace, sizes: Mapping[str, int]) -> tuple[str | None, list[ModelEvent]]:
-    """The champion, and everything that happened to models; of every registry that is there."""
+def _models(
+    workspace: Workspace, sizes: Mapping[str, int]
+) -> tuple[str | None, list[ModelEvent], list[Picture]]:
+    """The champion, all that happened to models, and what the promotion of it changed."""
     champion: str | None = None
     events: list[ModelEvent] = []
+    pictures: list[Picture] = []
     for path in sorted(sizes):
         if PurePosixPath(path).name != _COLLECTION:
             continue
@@ -231,7 +235,22 @@ def _models(workspace: Workspace, sizes: Mapping[str, int]) -> tuple[str | None,
         if _HISTORY in document:
             champion = document[_ALIASES]["champion"] or champion
             events += [_event(one) for one in document[_HISTORY]]
-    return champion, sorted(events, key=lambda one: one.at)
+            pictures += _promotion(workspace, sizes, document)
+    return champion, sorted(events, key=lambda one: one.at), pictures
+
+
+def _promotion(
+    workspace: Workspace, sizes: Mapping[str, int], document: Mapping[str, Any]
+) -> Iterator[Picture]:
+    """The champion beside the one before it, if that was drawn."""
+    layout, champion = workspace.layout, document[_ALIASES]["champion"]
+    events = [
+        one for one in document[_HISTORY] if one["event"] == "promoted" and one["model"] == champion
+    ]
+    for one in events[-1:]:
+        url = layout.before_after(document["id"], champion, one["previous"])
+        if url.removeprefix(f"{layout.root}/") in sizes:
+            yield Picture(title=f"{champion}, promoted {one['at']}", png=storage.read_bytes(url))
 
 
 def _event(entry: Mapping[str, Any]) -> ModelEvent:

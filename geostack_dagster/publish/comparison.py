@@ -116,6 +116,10 @@ class Comparison:
             page.draw.rectangle((at, middle - 6, at + 22, middle + 6), fill=_HALO)
             page.draw.rectangle((at + 2, middle - 1, at + 20, middle + 1), fill=colour)
             at += 30 + page.text((at + 30, middle), words, anchor="lm") + 28
+        if any(np.isnan(one.values).any() for one in self.panels):
+            box = (at, middle - 6, at + 13, middle + 6)
+            page.draw.rectangle(box, fill=(NODATA_GREY, NODATA_GREY, NODATA_GREY))
+            page.text((at + 20, middle), "no value", anchor="lm")
 
 
 def _outline(pixels: Pixels, mask: Mask, colour: tuple[int, int, int]) -> None:

@@ -102,3 +102,5 @@ class State:
     champion: str | None = None
     models: Sequence[ModelEvent] = ()
     """Oldest first."""
+    promotions: Sequence[Picture] = ()
+    """What the promotion of each champion changed."""

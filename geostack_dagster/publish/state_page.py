@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from geostack_dagster.publish.state import Cell, PipelineState, PlumeMark, State
+from geostack_dagster.publish.state import Cell, Picture, PipelineState, PlumeMark, State
 from geostack_dagster.publish.state_calendar import LEVELS, MOST_WEEKS, calendar
 from geostack_dagster.publish.state_map import area_map
 from geostack_dagster.publish.state_style import STYLE
@@ -122,14 +122,16 @@ def _gallery(state: State) -> Iterator[str]:
     if not pictures:
         return
     yield '<section><h2>Latest quicklooks</h2><div class="gallery">'
-    for picture in pictures:
-        data = base64.b64encode(picture.png).decode()
-        title = escape(picture.title)
-        yield (
-            f'<figure><img alt="Quicklook of {title}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{title}</figcaption></figure>'
-        )
+    yield from (_figure(picture, "Quicklook of ") for picture in pictures)
     yield "</div></section>"
+
+
+def _figure(picture: Picture, what: str) -> str:
+    data, title = base64.b64encode(picture.png).decode(), escape(picture.title)
+    return (
+        f'<figure><img alt="{what}{title}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{title}</figcaption></figure>"
+    )
 
 
 def _plumes(state: State) -> Iterator[str]:
@@ -165,6 +167,7 @@ def _models(state: State) -> Iterator[str]:
     champion = escape(state.champion or "nobody")
     yield f"<section><h2>Models</h2><p>Champion: <code>{champion}</code></p>"
     rows = ((one.at, one.event, one.model, one.by, one.why) for one in reversed(state.models))
+    yield from (_figure(one, "Before and after: ") for one in state.promotions)
     yield _table("Newest first", ("When", "What", "Model", "By", "Why"), rows)
     yield "</section>"
 

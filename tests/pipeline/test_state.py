@@ -65,6 +65,7 @@ def test_what_could_not_be_read_is_on_the_page_until_it_can(chain):
 
 def test_a_registry_of_models_is_found_and_told(workspace):
     document = {
+        "id": "plume-detector",
         "geostack:aliases": {"champion": "m2", "challenger": None},
         "geostack:history": [
             {"event": "registered", "model": "m2", "by": "training", "at": "2024-07-01T00:00:00"},
@@ -73,6 +74,7 @@ def test_a_registry_of_models_is_found_and_told(workspace):
                 "model": "m2",
                 "by": "gate",
                 "at": "2024-07-02T00:00:00",
+                "previous": "m1",
                 "decision": {"reasons": ["AP 0.9 over 0.8", "canary ok"]},
             },
         ],
@@ -80,8 +82,13 @@ def test_a_registry_of_models_is_found_and_told(workspace):
     url = f"{workspace.root}/models/plume-detector/collection.json"
     storage.write_bytes(url, json.dumps(document).encode())
 
+    assert read_state([], workspace).promotions == []
+    picture = workspace.layout.before_after("plume-detector", "m2", "m1")
+    storage.write_bytes(picture, b"png")
+
     state = read_state([], workspace)
 
+    assert [one.png for one in state.promotions] == [b"png"]
     assert state.champion == "m2"
     assert [(one.event, one.why) for one in state.models] == [
         ("registered", ""),

@@ -76,6 +76,20 @@ def test_colours_are_those_of_the_values_and_grey_is_no_value():
     assert tuple(shown[150, 20]) == (NODATA_GREY,) * 3
 
 
+def test_what_has_no_value_is_named_where_there_is_such():
+    whole, nothing = np.zeros((60, 60)), np.zeros((60, 60), bool)
+    holed = whole.copy()
+    holed[:5] = np.nan
+    greys = []
+    for values in (whole, holed):
+        panel = Panel(title="", values=values, style=STYLE)
+        png = comparison(panel, panel, panel, truth=nothing).png()
+        with Image.open(io.BytesIO(png)) as image:
+            footer = np.asarray(image.convert("RGB"))[-30:].astype(int)
+        greys.append(int((footer == NODATA_GREY).all(axis=-1).sum()))
+    assert greys[1] > greys[0] + 100
+
+
 @pytest.mark.parametrize("shape", [(300, 320), (40, 300), (300, 40)])
 def test_noise_of_any_shape_stays_small(shape):
     noise = np.random.default_rng(0).normal(size=shape)

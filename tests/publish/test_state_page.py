@@ -80,6 +80,7 @@ def _state(**changes: object) -> State:
             ModelEvent(at="2024-07-01", event="promoted", model="model-1", by="gate"),
             ModelEvent(at="2024-07-02", event="promoted", model="model-2", by="gate", why="AP"),
         ],
+        "promotions": [Picture(title="model-2, promoted 2024-07-02", png=PNG)],
     }
     return State(**{**facts, **changes})
 
@@ -160,6 +161,7 @@ def test_it_says_what_there_is():
     assert "617 to 2,468" in text
     assert "http-503" in text
     assert "Champion: <code>model-2</code>" in text
+    assert 'alt="Before and after: model-2, promoted 2024-07-02"' in text
     assert text.index("2024-07-02") < text.index("2024-07-01")  # newest first
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,15 @@ _LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus 
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of Dagster's instance and the storage."""
+    return tmp_path_factory.mktemp("dev")
+
+
+@pytest.fixture(scope="module")
+def dev(home: Path) -> Iterator[str]:
     """Address of the UI of a fresh `geostack dev`."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine; .ci/browser installs it (as root)")
-    home = tmp_path_factory.mktemp("dev")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     variables = {
         name: value
         for name, value in os.environ.items()
@@ -40,17 +42,16 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--port", str(port)], env=variables, stdout=log, stderr=log
         )
     url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_loaded(url, process, home / "dev.log")
+    with stopped(process):
+        wait_until_loaded(url, process, home / "dev.log")
         yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def person(dev: str) -> Iterator[Any]:
-    """Someone who has opened the UI."""
+def person() -> Iterator[Any]:
+    """Someone with a browser; `url` says at which UI."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; .ci/browser installs it (as root)")
     from playwright.sync_api import sync_playwright
 
     from tests.ui.person import Person
@@ -62,14 +63,33 @@ def person(dev: str) -> Iterator[Any]:
             args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
         )
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        yield Person(page, dev, ALBUM)
+        yield Person(page, ALBUM)
         browser.close()
 
 
-def _wait_until_loaded(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop a server at the end of the block."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def wait_until_loaded(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the UI answers and has loaded the code location."""
     for _ in range(START_S):
         if process.poll() is not None:
-            pytest.fail(f"geostack dev ended: {log.read_text()[-2000:]}")
+            pytest.fail(f"the UI ended: {log.read_text()[-2000:]}")
         try:
             answer = httpx.post(f"{url}/graphql", json={"query": _LOADED}, trust_env=False)
             entries = answer.json()["data"]["workspaceOrError"]["locationEntries"]
@@ -78,4 +98,4 @@ def _wait_until_loaded(url: str, process: subprocess.Popen[bytes], log: Path) ->
         if entries and all(one["loadStatus"] == "LOADED" for one in entries):
             return
         time.sleep(1)
-    pytest.fail(f"geostack dev did not come up in {START_S} s: {log.read_text()[-2000:]}")
+    pytest.fail(f"the UI did not come up in {START_S} s: {log.read_text()[-2000:]}")

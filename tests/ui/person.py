@@ -16,8 +16,9 @@ class Person:
     """Clicks through Dagster's UI and keeps a picture of what they see."""
 
     page: Page
-    url: str
     album: Path
+    url: str = ""
+    """Address of the UI that they look at."""
     complaints: list[str] = field(default_factory=list)
     """Errors in the browser's console."""
 
@@ -32,15 +33,28 @@ class Person:
         """Open a page."""
         self.page.goto(self.url + path)
 
-    def photograph(self, name: str) -> None:
-        """Keep what is seen."""
-        self.page.screenshot(path=self.album / f"{name}.png")
+    def photograph(self, name: str, *, whole: bool = False) -> None:
+        """Keep what is seen, or the whole page."""
+        self.page.screenshot(path=self.album / f"{name}.png", full_page=whole)
 
     def sees(self, text: str | re.Pattern[str], *, within_ms: int = PATIENCE_MS) -> Locator:
         """Wait for a text."""
         found = self.page.get_by_text(text).first
         expect(found).to_be_visible(timeout=within_ms)
         return found
+
+    def sees_no_more(self, text: str) -> None:
+        """Wait until a text is gone."""
+        expect(self.page.get_by_text(text)).to_have_count(0)
+
+    def opens_the_picture(self, name: str) -> int:
+        """Open a picture of the asset page they are at; its width [px]."""
+        row = self.page.get_by_role("row").filter(has=self.page.get_by_text(name, exact=True))
+        row.get_by_text("Show Markdown").first.click()
+        picture = self.page.get_by_role("img", name=name)
+        picture.wait_for()
+        width: int = picture.evaluate("image => image.decode().then(() => image.naturalWidth)")
+        return width
 
     def materialize(self, pipeline: str, dates: str, aois: tuple[str, ...]) -> None:
         """Choose partitions of a whole pipeline and launch them."""
@@ -64,6 +78,7 @@ class Person:
         field.press("Tab")
         launch = dialog.get_by_role("button", name=re.compile("^Launch"))
         expect(launch).to_be_enabled()
+        expect(self.page.get_by_role("menuitem")).to_have_count(0)  # the list of AOIs fades out
         self.photograph(f"launch_{pipeline}")
         launch.click()
         self.sees(re.compile("^(Launched run|Created backfill)"))

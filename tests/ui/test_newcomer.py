@@ -1,6 +1,10 @@
 """A newcomer's first half hour in the UI of `make dev`, in order; pictures are kept in out/ui."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,55 +26,79 @@ RUNS_MS = 1_500_000
 """Ten runs, two at a time: two minutes on a machine with nothing else to do."""
 
 
-def test_the_graph_shows_every_pipeline(person):
-    person.visit("/asset-groups")
+@pytest.fixture(scope="module")
+def newcomer(dev, person):
+    """The person, at the UI of `make dev`."""
+    person.url = dev
+    return person
+
+
+def test_the_graph_shows_every_pipeline(newcomer):
+    newcomer.visit("/asset-groups")
     for pipeline in PIPELINES:
-        person.sees(pipeline)
-    person.photograph("graph")
+        newcomer.sees(pipeline)
+    newcomer.sees_no_more("fetching statuses")
+    newcomer.photograph("graph")
 
 
-def test_a_partition_of_every_pipeline_is_made_from_the_ui(person):
+def test_a_partition_of_every_pipeline_is_made_from_the_ui(newcomer):
     for pipeline in PIPELINES:
-        person.materialize(pipeline, DAY, (AOI,))
-    person.waits_for_runs(len(PIPELINES), within_ms=RUNS_MS)
-    person.photograph("runs")
+        newcomer.materialize(pipeline, DAY, (AOI,))
+    newcomer.waits_for_runs(len(PIPELINES), within_ms=RUNS_MS)
+    newcomer.photograph("runs")
 
 
-def test_the_quicklook_is_on_the_asset_page(person):
-    person.visit(f"/assets/{FILLED}/indices?view=overview")
-    person.sees("Spectral indices over clear pixels")
-    person.photograph("asset")
-    row = person.page.get_by_role("row").filter(has_text=f"NDVI {DAY}")
-    row.get_by_text("Show Markdown").click()
-    picture = person.page.get_by_role("img", name=f"NDVI {DAY}")
-    picture.wait_for()
-    width = picture.evaluate("image => image.naturalWidth")
-    assert width > 100
-    person.photograph("quicklook")
+def test_the_quicklook_is_on_the_asset_page(newcomer):
+    newcomer.visit(f"/assets/{FILLED}/indices?view=overview")
+    newcomer.sees("Spectral indices over clear pixels")
+    newcomer.photograph("asset")
+    assert newcomer.opens_the_picture(f"NDVI {DAY}") > 100
+    newcomer.photograph("quicklook")
 
 
-def test_a_backfill_of_a_range_of_dates_over_two_aois_is_seen_to_finish(person):
-    person.materialize(FILLED, RANGE, AOIS)
-    person.visit("/runs")
-    person.page.get_by_role("tab", name="Backfills").click()
-    person.sees("6 partitions")
-    person.sees(re.compile("^(Completed|Success)$"), within_ms=RUNS_MS)
-    person.photograph("backfill")
-    person.visit(f"/assets/{FILLED}/cube?view=partitions")
-    person.sees("Materialized (7)")
-    person.photograph("partitions")
+def test_a_backfill_of_a_range_of_dates_over_two_aois_is_seen_to_finish(newcomer):
+    newcomer.materialize(FILLED, RANGE, AOIS)
+    newcomer.visit("/runs")
+    newcomer.page.get_by_role("tab", name="Backfills").click()
+    newcomer.sees("6 partitions")
+    newcomer.sees(re.compile("^(Completed|Success)$"), within_ms=RUNS_MS)
+    newcomer.photograph("backfill")
+    newcomer.visit(f"/assets/{FILLED}/cube?view=partitions")
+    newcomer.sees("Materialized (7)")
+    newcomer.photograph("partitions")
 
 
-def test_a_sensor_that_is_turned_on_ticks_and_says_why(person):
-    person.turns_on("aoi_sensor")
-    person.reads_the_last_tick()
-    person.sees(re.compile("2 AOIs registered, no new file in"))
-    person.photograph("aoi_sensor")
-    person.turns_on(f"{FILLED}_reconcile")
-    person.reads_the_last_tick()
-    person.sees(re.compile("partitions looked at.*all as they should be"))
-    person.photograph("reconcile_sensor")
+def test_a_sensor_that_is_turned_on_ticks_and_says_why(newcomer):
+    newcomer.turns_on("aoi_sensor")
+    newcomer.reads_the_last_tick()
+    newcomer.sees(re.compile("2 AOIs registered, no new file in"))
+    newcomer.photograph("aoi_sensor")
+    newcomer.turns_on(f"{FILLED}_reconcile")
+    newcomer.reads_the_last_tick()
+    newcomer.sees(re.compile("partitions looked at.*all as they should be"))
+    newcomer.photograph("reconcile_sensor")
 
 
-def test_the_console_had_no_complaint(person):
-    assert person.complaints == []
+def test_the_report_stands_alone_and_shows_what_was_made(newcomer, home, tmp_path):
+    page = tmp_path / "report.html"
+    command = [str(Path(sys.executable).parent / "geostack"), "report", "--out", str(page)]
+    variables = os.environ | {"GEOSTACK_STORAGE": str(home / "storage")}
+    subprocess.run(command, env=variables, check=True, capture_output=True)
+    asked = []
+    newcomer.page.on("request", lambda request: asked.append(request.url))
+    newcomer.page.goto(page.as_uri())
+    newcomer.sees("Places and plumes")
+    for pipeline in PIPELINES:
+        newcomer.sees(pipeline)
+    pictures = newcomer.page.get_by_role("img", name=re.compile("^Quicklook of "))
+    widths = pictures.evaluate_all("found => found.map(image => image.naturalWidth)")
+    assert len(widths) > len(PIPELINES)
+    assert min(widths) > 100
+    wide = newcomer.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0  # nothing has to be scrolled sideways
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    newcomer.photograph("report", whole=True)
+
+
+def test_the_console_had_no_complaint(newcomer):
+    assert newcomer.complaints == []

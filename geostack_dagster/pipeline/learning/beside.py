@@ -14,7 +14,6 @@ from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.publish.colours import STYLES, Style
 from geostack_dagster.publish.comparison import Comparison, Panel
 
-_NOBODY = "baseline"
 _DEVIATIONS = Style(ramp=STYLES["probability"].ramp, low=0.0, high=9.0, unit="robust sd")
 
 
@@ -95,7 +94,7 @@ def kept_picture(loop: Loop, after: str, before: str | None) -> dict[str, bytes]
 
 
 def _url(loop: Loop, after: str, before: str | None) -> str:
-    return loop.url("evaluations", f"{after}-after-{before or _NOBODY}.png")
+    return loop.workspace.layout.before_after(loop.spec.name, after, before)
 
 
 def _balance(scores: Sequence[SceneScore]) -> str:
