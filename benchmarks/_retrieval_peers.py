@@ -30,14 +30,18 @@ def alone(run: Filter) -> Filter:
     return limited
 
 
-def spy(cube: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """SPy, column by column; it takes its statistics in the input's dtype."""
-    result = np.empty(cube.shape[:2])
-    for column in range(cube.shape[1]):
-        x = np.ascontiguousarray(cube[:, column : column + 1])
-        stats = spectral.calc_stats(x)
-        result[:, column] = np.ravel(spectral.matched_filter(x, stats.mean * (1 + unit), stats))
-    return result
+def spy(dtype: type) -> Filter:
+    """SPy, column by column; it takes its statistics in its input's dtype, so in this one."""
+
+    def run(cube: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        result = np.empty(cube.shape[:2])
+        for column in range(cube.shape[1]):
+            x = np.ascontiguousarray(cube[:, column : column + 1], dtype)
+            stats = spectral.calc_stats(x)
+            result[:, column] = np.ravel(spectral.matched_filter(x, stats.mean * (1 + unit), stats))
+        return result
+
+    return run
 
 
 def in_numpy(dtype: type) -> Filter:

@@ -192,6 +192,7 @@ def walk_columns(
     height, width = radiance.shape[:2]
     kernel = column_kernel(operator)
     unit = np.broadcast_to(signature.unit_absorption, (width, signature.bands.size))
+    usable = np.ascontiguousarray(usable.T)
     whole: list[NDArray[Any]] = []
 
     def run(start: int) -> None:
@@ -200,7 +201,7 @@ def walk_columns(
         spectra = _staged(radiance, columns, _band_key(signature.bands), walk)
         inputs = (
             _pooled(spectra, walk.pool),
-            _pooled(_padded(usable.T[columns], walk.group), walk.pool),
+            _pooled(_padded(usable[columns], walk.group), walk.pool),
             _padded(unit[columns], walk.group)[:: walk.pool],
         )
         result = _unpooled(kernel(*inputs, signature.noise), height, walk)
@@ -244,7 +245,8 @@ def _staged(
     dtype = np.float64 if block.dtype == np.float64 else np.float32
     height, width, depth = block.shape
     staged = aligned_empty((walk.group, height, depth), np.dtype(dtype))
-    staged[:width] = block.transpose(1, 0, 2)
+    for column in range(width):  # one transposed copy of all takes 1.5 times as long
+        staged[column] = block[:, column]
     staged[width:] = np.nan
     return staged
 
@@ -256,6 +258,8 @@ def _band_key(bands: Int[np.ndarray, " band"]) -> slice | Int[np.ndarray, " band
 
 
 def _padded(part: NDArray[Any], group: int) -> NDArray[Any]:
+    if part.shape[0] == group:
+        return part
     padding = [(0, group - part.shape[0])] + [(0, 0)] * (part.ndim - 1)
     return np.pad(part, padding)
 

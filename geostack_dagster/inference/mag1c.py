@@ -131,7 +131,7 @@ class Mag1c:
         covariance = _population_covariance(moments) - cross - jnp.swapaxes(cross, 1, 2)
         found = self._filter(column, moments.mean - mean * target, covariance)
         penalty = 1.0 / (column.albedo * (state.enhancement + _EPSILON))
-        score = project(moments, found.weights[:, :, None])[:, :, 0]
+        score = project(moments, found.weights)
         score += mean * jnp.sum(target * found.weights, axis=1, keepdims=True) - penalty
         power = jnp.maximum(found.power, 1.0)[:, None]
         return _State(jnp.maximum(score / (column.albedo * power), 0.0), found.target)
@@ -157,7 +157,7 @@ class Mag1c:
 
 def _start(column: _Column, first: _Filter) -> _State:
     """The plain filter with albedo factor, clipped at 0."""
-    score = project(column.moments, first.weights[:, :, None])[:, :, 0]
+    score = project(column.moments, first.weights)
     enhancement = score / (column.albedo * first.power[:, None])
     return _State(jnp.maximum(enhancement, 0.0), first.target)
 
@@ -165,7 +165,7 @@ def _start(column: _Column, first: _Filter) -> _State:
 def _albedo(moments: Moments) -> Float64[Array, "x y"]:
     """Brightness of each pixel along the mean spectrum: 1 for the mean itself."""
     norm = jnp.sum(moments.mean * moments.mean, axis=1)
-    return project(moments, (moments.mean / norm[:, None])[:, :, None])[:, :, 0] + 1.0
+    return project(moments, moments.mean / norm[:, None]) + 1.0
 
 
 def _population_covariance(moments: Moments) -> Float64[Array, "x band band"]:

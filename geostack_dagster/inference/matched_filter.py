@@ -78,14 +78,14 @@ class MatchedFilter:
         power = jnp.sum(target * inverse.weights, axis=1)
         weights = inverse.weights / power[:, None]
         response = unit_absorption * weights
-        products = project(moments, jnp.stack([weights, response], axis=2))
-        sensitivity = jnp.abs(products[:, :, 1] + jnp.sum(moments.mean * response, axis=1)[:, None])
+        average = jnp.sum(moments.mean * response, axis=1)[:, None]
+        sensitivity = jnp.abs(project(moments, response) + average)
         flags = column_flags(moments, power, minimum_pixels=self.minimum_pixels)
         seen = observed & (flags.fatal == 0)[:, None]
         null_sigma = 1.0 / jnp.sqrt(power)
         spread = null_sigma[:, None] if noise is None else _propagated(radiance, weights, noise)
         return ColumnMaps(
-            enhancement=jnp.where(seen, products[:, :, 0], jnp.nan),
+            enhancement=jnp.where(seen, project(moments, weights), jnp.nan),
             uncertainty=jnp.where(seen, spread / sensitivity, jnp.nan),
             sensitivity=jnp.where(seen, sensitivity, jnp.nan),
             null_sigma=null_sigma,
