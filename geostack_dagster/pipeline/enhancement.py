@@ -229,11 +229,17 @@ def _facts(results: Sequence[Enhancement]) -> dict[str, Any]:
 
 
 def _publish(ask: Ask, shelf: Shelf, plan: DayPlan, result: Enhancement) -> PublishReport:
+    # MBMP falls back to MBSP where no day can be its reference
+    method = str(result.facts.get("method", ask.methane.method.value))
     lineage = (
-        f"Methane enhancement by {ask.methane.method.value} from {ask.spec.provider.title} "
-        f"{ask.spec.collection}"
+        f"Methane enhancement by {method} from {ask.spec.provider.title} {ask.spec.collection}"
     )
-    facts = {"calibration": result.calibration.value, "target": result.target}
+    facts = {
+        "calibration": result.calibration.value,
+        "target": result.target,
+        "method": method,
+        "references": list(result.facts.get("references", ())),
+    }
     when = plan.acquired or datetime.combine(plan.day, time(12), tzinfo=UTC)
     product = Product(
         origin=shelf.origin(plan.day, lineage, facts),

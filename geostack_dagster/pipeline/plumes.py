@@ -109,32 +109,41 @@ class _Inputs:
     winds: WindSource
     enhancements: Shelf
 
-    def made_by(self, spec: PipelineSpec, day: date) -> tuple[Calibration, str]:
-        """Calibration and digest of the target spectrum, as the enhancement was published with.
+    def made_by(self, spec: PipelineSpec, day: date) -> tuple[Calibration, str, str]:
+        """Calibration, digest of the target spectrum and method that the enhancement states.
 
         The archive's own product tells of no target.
         """
-        if methane_of(spec).method is MethaneMethod.ARCHIVE:
-            return Calibration.ABSOLUTE, f"{spec.provider.slug}/{spec.collection}"
+        method = methane_of(spec).method
+        if method is MethaneMethod.ARCHIVE:
+            source = f"{spec.provider.slug}/{spec.collection}"
+            return Calibration.ABSOLUTE, source, method.value
         item = self.enhancements.item(day)
         if item is None:
             raise ConfigurationError(
                 f"the enhancement of {day} is not published; materialize {spec.name}/{GROUP} again"
             )
         facts = item["properties"]
-        return Calibration(facts["geostack:calibration"]), str(facts["geostack:target"])
+        return (
+            Calibration(facts["geostack:calibration"]),
+            str(facts["geostack:target"]),
+            str(facts.get("geostack:method", method.value)),
+        )
 
 
 def _scene(spec: PipelineSpec, store: CubeStore, slot: Slot, ask: _Inputs) -> Scene:
     day = store.open(GROUP).sel(time=np.datetime64(slot.day)).load()
+    calibration, target, method = ask.made_by(spec, slot.day)
     return Scene(
         slot=slot,
         grid=store.schema(GROUP).grid,
         result=enhancement_of(
             day,
-            *ask.made_by(spec, slot.day),
+            calibration,
+            target,
             is_linear=methane_of(spec).method is not MethaneMethod.MBMP,
         ),
+        method=method,
         scheme=_scheme(spec),
         winds=ask.winds,
     )
@@ -152,7 +161,7 @@ def _scheme(spec: PipelineSpec) -> QuantificationScheme:
 def _publish(spec: PipelineSpec, shelf: Shelf, scene: Scene) -> PublishReport:
     day, result = scene.slot.day, scene.result
     lineage = (
-        f"Methane by {methane_of(spec).method.value} from {spec.provider.title} {spec.collection} "
+        f"Methane by {scene.method} from {spec.provider.title} {spec.collection} "
         f"({result.calibration.value}); plumes by hysteresis on enhancement over uncertainty"
     )
     labels = np.where(scene.observed, scene.detected.labels, np.nan)
@@ -204,6 +213,7 @@ def _summary(scene: Scene) -> dict[str, Any]:
         "rate_kg_h": sum(known) if known else None,
         "calibration": scene.result.calibration.value,
         "target": scene.result.target,
+        "method": scene.method,
         "observed_fraction": float(scene.observed.mean()),
         "clutter_score": scene.clutter,
     }

@@ -1,5 +1,6 @@
 """Sentinel-2 over the desert: plumes weighed against passes without one, read from Level-1C."""
 
+import json
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
@@ -52,11 +53,26 @@ def run(workspace: Workspace, day: str, *stages: str) -> dict[str, StageReport]:
     return {stage: module_of(SPEC, stage).run(SPEC, partition, workspace) for stage in stages}
 
 
+def _folder(workspace: Workspace, product: str) -> Path:
+    partition = Partition(SPEC.name, AREA, PLUME, SPEC.cadence)
+    return Path(workspace.layout.published(partition, product))
+
+
+def _item(workspace: Workspace, product: str) -> dict:
+    return json.loads(
+        (_folder(workspace, product) / f"mbmp-{product}-{AREA}-{PLUME}.json").read_text()
+    )
+
+
 def test_a_plume_over_the_desert_is_found_and_weighed(workspace):
     read = ("snapshot", "stack", "cube")
     run(workspace, PLUME, *read)
     alone = run(workspace, PLUME, "enhancement")["enhancement"]
     assert alone.facts["retrieval"]["method"] == "mbsp"  # nothing to hold it against yet
+    unsure = run(workspace, PLUME, "plumes")["plumes"].facts
+    assert (unsure["states"], unsure["plumes"]) == ("UNCERTAIN", 0)
+    item = _item(workspace, "plumes")
+    assert "by mbsp from" in item["properties"]["processing:lineage"]
 
     for day in CLEAN:
         run(workspace, day, *read)
@@ -69,6 +85,8 @@ def test_a_plume_over_the_desert_is_found_and_weighed(workspace):
     assert (facts["retrieval"]["platform"], facts["calibration"]) == ("S2A", "absolute")
     assert len(facts["retrieval"]["scales"]) == 3
     assert sorted(facts["retrieval"]["references"]) == sorted(CLEAN)
+    told = _item(workspace, "enhancement")["properties"]
+    assert (told["geostack:method"], sorted(told["geostack:references"])) == ("mbmp", [*CLEAN])
 
     store = open_store(workspace.layout.cube(SPEC.name, AREA))
     grid = store.schema("enhancement").grid

@@ -48,6 +48,8 @@ class Scene:
     slot: Slot
     grid: Grid
     result: Enhancement
+    method: str
+    """How the maps were made."""
     scheme: QuantificationScheme
     winds: WindSource
 
@@ -63,8 +65,19 @@ class Scene:
 
     @cached_property
     def plumes(self) -> tuple[Plume, ...]:
-        """Candidates, in the order of their labels; sure ones stand out of the scene's clutter."""
-        return find_plumes(self.detected, self.result.enhancement, self.observed, self.certainty)
+        """Candidates, in the order of their labels; sure ones stand out of the scene's clutter.
+
+        None is sure in a scene that was compared with no other day.
+        """
+        found = find_plumes(self.detected, self.result.enhancement, self.observed, self.certainty)
+        if self.is_compared:
+            return found
+        return tuple(replace(one, state=State.UNCERTAIN) for one in found)
+
+    @property
+    def is_compared(self) -> bool:
+        """False where Sentinel-2's bands are compared with each other alone (MBSP)."""
+        return self.method != "mbsp"
 
     @cached_property
     def certainty(self) -> Certainty:
@@ -79,8 +92,9 @@ class Scene:
 
     @property
     def state(self) -> State:
-        """The strongest statement that the scene allows."""
-        return scene_state(self.plumes, self.observed)
+        """The strongest statement that the scene allows: compared with no other day, not much."""
+        found = scene_state(self.plumes, self.observed)
+        return found if self.is_compared or found is not State.NO_PLUME else State.UNCERTAIN
 
     @property
     def moment(self) -> datetime:
@@ -114,7 +128,7 @@ class Scene:
             "peak_score": plume.peak_score,
             "pixels": plume.pixels,
             "masked_fraction": plume.masked_fraction,
-            "uncertain_because": "; ".join(_doubts(plume, self.certainty)) or None,
+            "uncertain_because": "; ".join(self._doubts(plume)) or None,
         }
         try:
             values |= _rate(self._quantified(plume, longitude, latitude))
@@ -122,6 +136,24 @@ class Scene:
             values["not_quantified"] = str(error)
         shape = outline(self.detected.labels, plume, self.grid.transform)
         return Feature(outline_on_globe(shape, self.grid.crs), values)
+
+    def _doubts(self, plume: Plume) -> Iterator[str]:
+        """Why a candidate is no sure plume; nothing if it is one."""
+        certainty = self.certainty
+        if not self.is_compared:
+            yield "no other day to compare with: ground alone may look like this (MBSP)"
+        if plume.peak_score < certainty.peak_score:
+            yield (
+                f"peak score {plume.peak_score:.1f} is below {certainty.peak_score:.1f}, which "
+                "noise and ground may reach"
+            )
+        if plume.pixels < certainty.pixels:
+            yield f"{plume.pixels} pixels are fewer than {certainty.pixels}"
+        if plume.masked_fraction > certainty.masked_fraction:
+            yield (
+                f"{plume.masked_fraction:.0%} in and around it is unobserved: it may go on, or be "
+                "the edge of a cloud"
+            )
 
     def _quantified(self, plume: Plume, longitude: float, latitude: float) -> EmissionRate:
         dy_m, dx_m = spacing_of(self.grid)
@@ -137,22 +169,6 @@ class Scene:
     @cached_property
     def _degrees(self) -> Transformer:
         return Transformer.from_crs(self.grid.crs, "OGC:CRS84", always_xy=True)
-
-
-def _doubts(plume: Plume, certainty: Certainty) -> Iterator[str]:
-    """Why a candidate is no sure plume; nothing if it is one."""
-    if plume.peak_score < certainty.peak_score:
-        yield (
-            f"peak score {plume.peak_score:.1f} is below {certainty.peak_score:.1f}, which noise "
-            "and ground may reach"
-        )
-    if plume.pixels < certainty.pixels:
-        yield f"{plume.pixels} pixels are fewer than {certainty.pixels}"
-    if plume.masked_fraction > certainty.masked_fraction:
-        yield (
-            f"{plume.masked_fraction:.0%} in and around it is unobserved: it may go on, or be "
-            "the edge of a cloud"
-        )
 
 
 def enhancement_of(

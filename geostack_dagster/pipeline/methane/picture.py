@@ -21,6 +21,7 @@ _SPREAD = 1.4826  # of a normal distribution, per median absolute deviation
 _LINES = 3
 _NOTHING: Mapping[State, str] = {
     State.NO_PLUME: "no plume found; {:.0%} of the area was observed",
+    State.UNCERTAIN: "nothing stands out, but no other day shows the ground without a plume",
     State.UNOBSERVABLE: "too little was observed ({:.0%} of the area) to say anything",
 }
 
