@@ -84,7 +84,9 @@ def methane_scores(
 def _scores(cases: Sequence[_Case]) -> dict[str, dict[str, Any]]:
     strong = [one for one in cases if one.rate_t_h >= _STRONG_T_H and one.seen >= _LEAST_SEEN]
     masses = [one.mass_ratio for one in strong if one.mass_ratio is not None]
-    rated = [(one, plume) for one in strong for plume in one.plumes]
+    rated = [
+        (one, plume) for one in strong for plume in one.plumes if np.isfinite(plume["rate_kg_h"])
+    ]
     covered = [
         plume["rate_95_low_kg_h"] <= 1000 * one.rate_t_h <= plume["rate_95_high_kg_h"]
         for one, plume in rated

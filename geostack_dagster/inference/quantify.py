@@ -35,6 +35,7 @@ _SECONDS = 3600.0
 _DRAWS = 20_000
 _BLUR_PX = 4.5  # how far a mask reaches beyond its plume: three standard deviations of smoothing
 _WHOLE = 0.8  # least observed part of a transect that counts
+_LEAST_WHOLE = 0.25  # of the transects
 _WINGS = 1.25  # of a mask's half width: where the plume is widest, its edges are too faint for it
 
 
@@ -169,7 +170,7 @@ def quantify(
     Raises:
         UncalibratedError: If the enhancement is only relative.
         NoDataError: If no plume-free ground is large enough to measure noise on, or if clouds and
-            the scene's edge leave less than half of the plume's transects whole.
+            the scene's edge leave less than a quarter of the plume's transects whole.
     """
     if result.calibration is not Calibration.ABSOLUTE:
         raise UncalibratedError(
@@ -179,14 +180,15 @@ def quantify(
     mine = detected.labels == plume.number
     # another plume is no part of this one: where it lies this one is not seen
     values = np.where(detected.mask & ~mine, np.nan, result.enhancement)
-    region, length_m, masked = _region(values, mine, spacing, scheme)
+    region, length_m, masked, kept = _region(values, mine, spacing, scheme)
     mass = _mass(values, region, spacing)
     background, sigma = placement_noise(result.enhancement, detected.mask, region, spacing)
     rng = np.random.default_rng(plume.number)
     speed = np.abs(rng.normal(wind.speed_m_s, wind.sigma_m_s, _DRAWS))
     drawn = rng.normal(mass - background, sigma, _DRAWS) / length_m
-    # the spread is lognormal around 1, so it leaves the median alone
-    drawn *= scheme.effective_wind(speed) * np.exp(scheme.spread * rng.standard_normal(_DRAWS))
+    # the spread is lognormal around 1, so it leaves the median alone; fewer transects scatter more
+    spread = scheme.spread / np.sqrt(kept)
+    drawn *= scheme.effective_wind(speed) * np.exp(spread * rng.standard_normal(_DRAWS))
     low, lower, median, upper, high = _SECONDS * np.quantile(
         drawn, [0.025, 0.15865, 0.5, 0.84135, 0.975]
     )
@@ -269,25 +271,36 @@ def _region(
     mask: Bool[np.ndarray, "y x"],
     spacing: Spacing,
     scheme: QuantificationScheme,
-) -> tuple[Bool[np.ndarray, "y x"], float, float]:
-    """Pixels that a scheme sums, the length it divides by [m], and what was not observed."""
+) -> "_Region":
+    """What a scheme sums."""
     if scheme.length is Length.AXIS:
         return _transects(enhancement, mask, spacing)
     unseen = float(np.isnan(enhancement[mask]).mean())
     if scheme.length is Length.ROOT_AREA:
-        return mask, float(np.sqrt(mask.sum() * spacing.area_m2)), unseen
-    return mask, _extent(mask, spacing), unseen
+        return _Region(mask, float(np.sqrt(mask.sum() * spacing.area_m2)), unseen, 1.0)
+    return _Region(mask, _extent(mask, spacing), unseen, 1.0)
+
+
+class _Region(NamedTuple):
+    """Pixels that a scheme sums."""
+
+    mask: Bool[np.ndarray, "y x"]
+    length_m: float
+    """What the scheme divides by."""
+    unseen: float
+    kept: float
+    """Transects that count, as part of all."""
 
 
 def _transects(
     enhancement: Float64[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"], spacing: Spacing
-) -> tuple[Bool[np.ndarray, "y x"], float, float]:
+) -> _Region:
     """Whole transects along the plume's axis, short of its ends and wide enough for its wings.
 
     Each carries the whole flux, so those that a cloud or the scene's edge cuts are left out.
 
     Raises:
-        NoDataError: If less than half of them are whole.
+        NoDataError: If less than a quarter of them are whole.
     """
     box = _box(enhancement, mask, spacing)
     rows, columns, transect = box.rows, box.columns, box.transect
@@ -295,7 +308,7 @@ def _transects(
     seen = inside.copy()
     seen[inside] = np.isfinite(enhancement[rows[inside], columns[inside]])
     whole = np.bincount(transect, seen) >= _WHOLE * np.bincount(transect)
-    if whole.sum() < whole.size / 2:
+    if whole.mean() < _LEAST_WHOLE:
         raise NoDataError(
             f"only {whole.sum()} of {whole.size} transects through the plume are seen whole: "
             "clouds, another plume or the scene's edge cut the others"
@@ -303,7 +316,8 @@ def _transects(
     kept = inside & whole[transect]
     region = np.zeros(mask.shape, bool)
     region[rows[kept], columns[kept]] = True
-    return region, float(whole.sum() * box.step_m), float(1 - seen.mean())
+    length_m, unseen = float(whole.sum() * box.step_m), float(1 - seen.mean())
+    return _Region(region, length_m, unseen, float(whole.mean()))
 
 
 class _Box(NamedTuple):

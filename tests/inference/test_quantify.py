@@ -224,12 +224,20 @@ def test_gaps_are_reported_and_filled_by_the_mean(steady):
     assert_allclose(gappy.rate_kg_h, whole.rate_kg_h, rtol=0.1)
 
 
-@pytest.mark.parametrize(("first", "last"), [(48, 49), (44, 56), (30, 38)])
-def test_a_cloud_across_the_plume_takes_no_methane_away(steady, first, last):
+def _width(estimate):
+    low, high = estimate.interval_68_kg_h
+    return (high - low) / estimate.rate_kg_h
+
+
+@pytest.mark.parametrize(
+    "clouds", [[(48, 49)], [(44, 56)], [(30, 38)], [(30, 42), (50, 62), (70, 82)]]
+)
+def test_a_cloud_across_the_plume_takes_no_methane_away(steady, clouds):
     whole = quantify(*steady, wind=STEADY, spacing=SPACING)
     result, _, _ = steady
     clear = np.ones(SHAPE, bool)
-    clear[:, first:last] = False
+    for first, last in clouds:
+        clear[:, first:last] = False
     holes = np.where(clear, result.enhancement, np.nan)
     detected = detect(holes, result.uncertainty, clear)
     (plume,) = find_plumes(detected, holes, clear)
@@ -237,8 +245,9 @@ def test_a_cloud_across_the_plume_takes_no_methane_away(steady, first, last):
         replace(result, enhancement=holes), detected, plume, wind=STEADY, spacing=SPACING
     )
     assert cut.length_m < whole.length_m
-    assert 0 < cut.masked_fraction < 0.3
+    assert 0 < cut.masked_fraction < 0.6
     assert_allclose(cut.rate_kg_h, whole.rate_kg_h, rtol=0.05)
+    assert _width(cut) > _width(whole)  # fewer transects scatter more
 
 
 @pytest.mark.parametrize("row", [1, 110])
