@@ -106,5 +106,5 @@ class Backend(Protocol):
         ...
 
     def expire(self, older_than: datetime) -> Expired:
-        """Remove snapshots written before an instant and what only they hold."""
+        """Remove snapshots that others followed before an instant, and what only they hold."""
         ...

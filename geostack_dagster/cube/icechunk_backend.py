@@ -144,9 +144,15 @@ class IcechunkBackend:
             return [Note(entry.id, entry.written_at, entry.message) for entry in ancestry]
 
     def expire(self, older_than: datetime) -> Expired:
-        """Expire snapshots, then collect garbage, both older than the instant."""
+        """Expire snapshots that were not the newest any more, then collect older garbage.
+
+        Age alone does not tell: a snapshot of last year that another followed a minute ago is what
+        readers opened until then.
+        """
         with translated(self.url), self.location.locked():
-            expired = self.repository.expire_snapshots(older_than)
+            ancestry = self.repository.ancestry(branch=_BRANCH)
+            newest = next((one for one in ancestry if one.written_at <= older_than), None)
+            expired = self.repository.expire_snapshots(newest.written_at) if newest else ()
             removed = self.repository.garbage_collect(older_than)
         return Expired(snapshots=len(expired), bytes=removed.bytes_deleted)
 

@@ -77,6 +77,21 @@ class TestExpiry:
         np.testing.assert_array_equal(reader.B04[0], scenes.pixels(1)["B04"])
         assert versioned.open(SCHEMA.name, snapshot=first) is not None
 
+    def test_an_old_snapshot_that_was_the_newest_until_lately_is_not_touched(
+        self, versioned: CubeStore
+    ):
+        write(versioned, {0: 1}, "one")
+        old = write(versioned, {0: 2, 1: 3}, "two").snapshot
+        reader = versioned.open(SCHEMA.name, decode=False)
+        write(versioned, {0: 4}, "three")
+        changed_at = versioned.history(1)[0].written_at
+        now = changed_at - timedelta(microseconds=1) + timedelta(hours=1)
+        assert versioned.expire(timedelta(hours=1), now=now).snapshots >= 1
+        np.testing.assert_array_equal(reader.B04[0], scenes.pixels(2)["B04"])
+        assert_holds(versioned, {0: 4, 1: 3})
+        again = versioned.open(SCHEMA.name, decode=False, snapshot=old)
+        np.testing.assert_array_equal(again.B04[0], scenes.pixels(2)["B04"])
+
     def test_less_than_an_hour_is_refused(self, versioned: CubeStore):
         with pytest.raises(ConfigurationError, match="shorter"):
             versioned.expire(timedelta(minutes=59))
