@@ -53,6 +53,12 @@ def in_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
 
 
 @pytest.fixture
+def root(tmp_path: Path) -> str:
+    """Where a pipeline keeps its state."""
+    return str(tmp_path / "storage")
+
+
+@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A bucket with its endpoint and credential in the environment."""
     server = Bucket()

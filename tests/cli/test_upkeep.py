@@ -11,10 +11,10 @@ from geostack_dagster.cli.app import app
 from geostack_dagster.components.partitions import key_of
 from geostack_dagster.cube.store import open_store
 from geostack_dagster.definitions import defs
-from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.pipeline import cube, snapshot, stack
 from geostack_dagster.pipeline.workspace import Workspace
+from tests.pipeline.conftest import FIELD
 
 RUN = CliRunner()
 PIPELINE, DAY = "earth_search_s2", "2024-07-03"
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
 
 
 @pytest.fixture
-def workspace(in_sandbox, tmp_path, monkeypatch) -> Workspace:
+def workspace(in_sandbox, root, tmp_path, monkeypatch) -> Workspace:
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("GEOSTACK_STORAGE", root)
     monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    found = Workspace(str(tmp_path / "storage"))
-    found.pin(AOI.from_bbox("field", (7.80, 46.99, 7.806, 46.994)))
+    found = Workspace(root)
+    found.pin(FIELD)
     return found
 
 

@@ -24,12 +24,12 @@ def code() -> dg.Definitions:
 
 @pytest.fixture
 def instance(
-    in_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_sandbox: Sandbox, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
     code()  # before any instance: it would cling to one that is gone
-    monkeypatch.setenv("GEOSTACK_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("GEOSTACK_STORAGE", root)
     monkeypatch.setenv("GEOSTACK_AOIS", str(tmp_path / "aois"))
-    Workspace(str(tmp_path / "storage")).pin(FIELD)
+    Workspace(root).pin(FIELD)
     (tmp_path / "home").mkdir()
     with dg.instance_for_test(temp_dir=str(tmp_path / "home")) as instance:
         instance.add_dynamic_partitions("aoi", [FIELD.name])

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -54,8 +53,8 @@ def spec_of(provider: str, **changes: object) -> PipelineSpec:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    found = Workspace(str(tmp_path / "storage"))
+def workspace(root: str) -> Workspace:
+    found = Workspace(root)
     found.pin(FIELD)
     return found
 
