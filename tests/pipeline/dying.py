@@ -1,0 +1,55 @@
+"""Stages of a pipeline in a process that is killed at a write of its choice; few imports."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from geostack_dagster.cube.keys import Keys
+from geostack_dagster.domain.partition import Partition
+from geostack_dagster.pipeline.holds import run_stage
+from geostack_dagster.pipeline.spec import PipelineSpec
+from geostack_dagster.pipeline.workspace import Workspace
+
+PRELOADED = ("odc.stac", "tests.pipeline.dying")
+
+
+def run_and_die(
+    spec: PipelineSpec,
+    partition: Partition,
+    workspace: Workspace,
+    environment: Mapping[str, str],
+    stages: Sequence[str],
+    at: int,
+) -> None:
+    """Run stages and die before or after one of the writes: files, chunks and commits are counted.
+
+    Exits with 0 if there are fewer writes than `at`.
+    """
+    import icechunk  # not before the process is forked: it starts threads
+
+    os.environ.update(environment)
+    numbers = count(1)
+
+    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **options: Any) -> Any:
+            _die_at(at, next(numbers))
+            result = call(*args, **options)
+            _die_at(at, next(numbers))
+            return result
+
+        return counted
+
+    Path.replace = deadly(Path.replace)  # how every file comes into its place
+    Path.unlink = deadly(Path.unlink)
+    Keys.put = deadly(Keys.put)
+    icechunk.Session.commit = deadly(icechunk.Session.commit)
+    for stage in stages:
+        run_stage(spec, stage, partition, workspace)
+
+
+def _die_at(at: int, number: int) -> None:
+    if number == at:
+        os.kill(os.getpid(), signal.SIGKILL)
