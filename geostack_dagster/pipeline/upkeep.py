@@ -132,7 +132,7 @@ def maintain(
     Args:
         workspace: Whose repositories: those found below its root.
         pipelines: Names; none for all that have cubes.
-        keep: Age up to which snapshots stay, and with them whatever a reader may hold.
+        keep: Time for which a snapshot stays after another followed it: readers may hold it.
         now: When ages are counted from; None for this moment.
 
     Raises:
