@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     REJECT = "reject"
 
 
+_GAIN = "better than"
 _SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
@@ -118,10 +119,11 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What stood against it, worst first; without that, what speaks for it."""
+        """What stood against it, worst first; without that, what speaks for it, gains first."""
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: -_SEVERITY[check.otherwise])
-        told = tuple(f"{check.name}: {check.found}" for check in failed or self.checks)
+        gains_first = sorted(self.checks, key=lambda check: not check.name.startswith(_GAIN))
+        told = tuple(f"{check.name}: {check.found}" for check in failed or gains_first)
         if self.override is None:
             return told
         decided = f"{self.override.person} decided {self.override.outcome}: {self.override.reason}"

@@ -70,7 +70,7 @@ def test_a_good_first_model_is_promoted(first):
     decision = decide(first, RULES)
     assert decision.outcome is Outcome.PROMOTE
     assert decision.champion is None
-    assert any("better than the classical baseline" in reason for reason in decision.reasons)
+    assert decision.reasons[0].startswith("better than the classical baseline: +")
 
 
 def test_a_poisoned_challenger_is_rejected_with_its_reasons(world, model, poisoned):

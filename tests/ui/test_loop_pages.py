@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,9 +94,10 @@ def test_a_page_shows_pictures_numbers_and_what_it_is(visitor, noun):
         visitor.page.keyboard.press("Escape")
 
 
-def test_the_gate_tells_every_check_with_its_figures(visitor):
+def test_the_blocking_check_of_the_gate_tells_why(visitor):
     visitor.visit(f"/assets/{DETECTOR}/gate?view=checks")
     visitor.sees("promotable")
+    visitor.sees(re.compile(r"promote: better than the classical baseline: \+"))
     visitor.photograph("loop_gate_check")
 
 
