@@ -11,6 +11,7 @@ from functools import cached_property
 
 import dagster as dg
 
+from geostack_dagster.components.heap import HEAP
 from geostack_dagster.components.partitions import AOIS, key_of, partition_of, partitions_of
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.hrefs import redact
@@ -59,6 +60,7 @@ def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """One tick."""
+        HEAP.settle()  # what the tick before imported
         known = _known(context.instance, spec)
         if not known:
             return dg.SkipReason(f"no partition of {spec.name} was ever asked for")
