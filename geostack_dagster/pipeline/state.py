@@ -33,6 +33,8 @@ from geostack_dagster.publish.state import (
 
 _YEAR = timedelta(days=371)
 """What a calendar shows; older snapshots are not opened."""
+_REASONS = 3
+"""Of a decision, the weightiest; the gate's asset has them all."""
 _COLLECTION, _HISTORY, _ALIASES = "collection.json", "geostack:history", "geostack:aliases"
 
 
@@ -261,7 +263,7 @@ def _event(entry: Mapping[str, Any]) -> ModelEvent:
         event=entry["event"],
         model=entry["model"],
         by=entry["by"],
-        why="; ".join(map(str, reasons)),
+        why="; ".join(map(str, reasons[:_REASONS])),
     )
 
 

@@ -166,7 +166,10 @@ def _models(state: State) -> Iterator[str]:
         return
     champion = escape(state.champion or "nobody")
     yield f"<section><h2>Models</h2><p>Champion: <code>{champion}</code></p>"
-    rows = ((one.at, one.event, one.model, one.by, one.why) for one in reversed(state.models))
+    rows = (
+        (one.at[:16].replace("T", " "), one.event, one.model, one.by, one.why)
+        for one in reversed(state.models)
+    )
     yield from (_figure(one, "Before and after: ") for one in state.promotions)
     yield _table("Newest first", ("When", "What", "Model", "By", "Why"), rows)
     yield "</section>"
