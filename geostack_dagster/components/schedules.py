@@ -5,15 +5,10 @@ from datetime import timedelta
 import dagster as dg
 
 from geostack_dagster.components.partitions import AOIS, partitions_of, range_tags
+from geostack_dagster.components.reconcile import IN_PROGRESS
 from geostack_dagster.pipeline.spec import PipelineSpec
 
 _BY = "dagster/schedule_name"
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def snapshot_schedule(spec: PipelineSpec, *, cron: str, window_days: int) -> dg.ScheduleDefinition:
@@ -46,7 +41,7 @@ def snapshot_schedule(spec: PipelineSpec, *, cron: str, window_days: int) -> dg.
         aois = context.instance.get_dynamic_partitions(AOIS.name or "")
         if not aois:
             return dg.SkipReason("no AOI is registered: drop a GeoJSON file in the AOI folder")
-        looking = dg.RunsFilter(tags={_BY: name}, statuses=_UNDER_WAY)
+        looking = dg.RunsFilter(tags={_BY: name}, statuses=IN_PROGRESS)
         if context.instance.get_runs(looking, limit=1):
             return dg.SkipReason("the last look is still under way, and the next one sees more")
         if not dates:
