@@ -34,8 +34,9 @@ class Person:
         self.page.goto(self.url + path)
 
     def photograph(self, name: str, *, whole: bool = False) -> None:
-        """Keep what is seen, or the whole page."""
-        self.page.screenshot(path=self.album / f"{name}.png", full_page=whole)
+        """Keep what is seen, or the whole page, when nothing fades in or out any more."""
+        picture = self.album / f"{name}.png"
+        self.page.screenshot(path=picture, full_page=whole, animations="disabled")
 
     def sees(self, text: str | re.Pattern[str], *, within_ms: int = PATIENCE_MS) -> Locator:
         """Wait for a text."""
