@@ -85,7 +85,7 @@ class ConfigurationError(GeostackError, ValueError):
 
 
 class UncalibratedError(ConfigurationError):
-    """An emission rate was asked of an enhancement that is only relative.
+    """An emission rate was asked of an enhancement that is only relative, or sparse.
 
     Not for a plume that is too weak to quantify: that is a wide interval, not an error.
     """

@@ -42,7 +42,7 @@ class WindModel(dg.Model, dg.Resolvable):
 class MethaneModel(dg.Model, dg.Resolvable):
     """How methane is retrieved, and its plumes found and quantified."""
 
-    method: Literal["archive", "matched_filter", "relative", "mbmp"]
+    method: Literal["archive", "matched_filter", "mag1c", "relative", "mbmp"]
     wind: WindModel = WindModel()
     scheme: str = "csf"
     absorption: str | None = None

@@ -170,8 +170,11 @@ def _score(
         return smoothed
     centre = np.median(smoothed[valid])
     spread = 1.4826 * np.median(np.abs(smoothed[valid] - centre))
-    # a map that is exactly 0 almost everywhere (MAG1C) has no scatter: that of white noise then
-    return np.asarray((smoothed - centre) / (spread or 1 / (2 * np.sqrt(np.pi) * sigma_px)))
+    # a map that is exactly 0 over most of its ground (MAG1C) has no scatter, or next to none: that
+    # of white noise then
+    if np.median(np.abs(signal[valid])) == 0:
+        spread = 1 / (2 * np.sqrt(np.pi) * sigma_px)
+    return np.asarray((smoothed - centre) / spread)
 
 
 def _separable(

@@ -36,6 +36,8 @@ class Calibration(StrEnum):
     """ppm m that add up to kilograms."""
     RELATIVE = "relative, uncalibrated"
     """Patterns only: the input lost gas absorption by atmospheric correction."""
+    SPARSE = "sparse, understated"
+    """ppm m that say where a plume is: a penalty took its weak parts (MAG1C)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

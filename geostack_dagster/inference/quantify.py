@@ -102,6 +102,10 @@ SCHEMES: Mapping[str, QuantificationScheme] = {
     )
 }
 DEFAULT_SCHEME = SCHEMES["csf"]
+_REMEDIES: Mapping[Calibration, str] = {
+    Calibration.RELATIVE: "retrieve from at-sensor radiance (L1B, L1C)",
+    Calibration.SPARSE: "take the rate from the plain matched filter",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +172,14 @@ def quantify(
         scheme: How.
 
     Raises:
-        UncalibratedError: If the enhancement is only relative.
+        UncalibratedError: If the enhancement is only relative, or sparse.
         NoDataError: If no plume-free ground is large enough to measure noise on, or if clouds and
             the scene's edge leave less than a quarter of the plume's transects whole.
     """
     if result.calibration is not Calibration.ABSOLUTE:
         raise UncalibratedError(
             f"this enhancement is {result.calibration.value}: it adds up to no mass. Use its "
-            "patterns, or retrieve from at-sensor radiance (L1B, L1C)"
+            f"patterns, or {_REMEDIES[result.calibration]}"
         )
     mine = detected.labels == plume.number
     # another plume is no part of this one: where it lies this one is not seen

@@ -41,6 +41,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 """Long name and unit of each map."""
 _METHODS: Mapping[MethaneMethod, str] = {
     MethaneMethod.MATCHED_FILTER: "matched_filter",
+    MethaneMethod.MAG1C: "matched_filter",
     MethaneMethod.RELATIVE: "relative",
     MethaneMethod.MBMP: "mbmp",
 }

@@ -141,7 +141,7 @@ def _scene(spec: PipelineSpec, store: CubeStore, slot: Slot, ask: _Inputs) -> Sc
             day,
             calibration,
             target,
-            is_linear=methane_of(spec).method is not MethaneMethod.MBMP,
+            is_linear=methane_of(spec).method not in (MethaneMethod.MBMP, MethaneMethod.MAG1C),
         ),
         method=method,
         scheme=_scheme(spec),
@@ -172,7 +172,7 @@ def _publish(spec: PipelineSpec, shelf: Shelf, scene: Scene) -> PublishReport:
     texts = {
         name: BandText(long_name=long_name, unit=unit) for name, (long_name, unit) in TEXTS.items()
     } | {"plume": BandText(long_name="number of the plume, 0 for none")}
-    words = "Methane plumes" if result.calibration is Calibration.ABSOLUTE else "Methane patterns"
+    words = "Methane patterns" if result.calibration is Calibration.RELATIVE else "Methane plumes"
     product = Product(
         origin=shelf.origin(day, lineage, _summary(scene)),
         grid=scene.grid,

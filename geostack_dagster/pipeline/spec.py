@@ -47,6 +47,8 @@ class MethaneMethod(StrEnum):
     """The archive's own product (EMIT L2B): the cube holds it."""
     MATCHED_FILTER = "matched_filter"
     """Columnwise, from radiance in sensor geometry."""
+    MAG1C = "mag1c"
+    """The same with albedo factor and sparsity: finds plumes, and gives no rates."""
     RELATIVE = "relative"
     """Matched filter on surface reflectance: patterns, no rates."""
     MBMP = "mbmp"

@@ -174,6 +174,15 @@ def test_a_map_without_noise_has_its_plume():
     assert not _detect(np.zeros(SHAPE)).mask.any()
 
 
+def test_what_a_penalty_left_of_noise_is_no_plume():
+    """Next to no scatter is no measure either: any speck would stand far above it."""
+    noise = np.maximum(SIGMA * np.random.default_rng(0).standard_normal(SHAPE) - 0.9 * SIGMA, 0)
+    assert 0.1 < (noise > 0).mean() < 0.3
+    assert not _detect(noise).mask.any()
+    noise[40:50, 30:60] += 10 * SIGMA
+    assert _detect(noise).labels.max() == 1
+
+
 def test_settings_that_detect_nothing_are_refused():
     with pytest.raises(ConfigurationError, match="core >= grow"):
         Detection(core=2.0, grow=3.0)

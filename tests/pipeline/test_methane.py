@@ -15,6 +15,7 @@ from geostack_dagster.cube.store import open_store
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.inference.enhancement import Calibration
 from geostack_dagster.pipeline.methane.targets import fit_of
 from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.report import StageReport
@@ -31,6 +32,7 @@ DAY = "2024-06-13"
 AREA = "rio_cuarto"
 SOURCE = next(source for source in SOURCES if source.name == AREA)
 TRUE_KG_H = 1000 * SOURCE.rate_t_h(date.fromisoformat(DAY))
+MAG1C = MethaneMethod.MAG1C
 SWATH = {
     "provider": provider_named("earthaccess"),
     "collection": "EMITL1BRAD_001",
@@ -121,6 +123,44 @@ def test_a_known_emission_is_found_and_weighed(workspace, facts):
     background = np.median(found[np.isfinite(found) & (truth < 1)])
     assert (found[both] - background).sum() / truth[both].sum() == pytest.approx(1, abs=0.25)
     assert scan([Path(workspace.root)]) == []
+
+
+def test_mag1c_finds_the_plume_says_so_and_gives_no_rate(workspace):
+    spec = spec_of("sparse", SWATH | {"methane": replace(SWATH["methane"], method=MAG1C)})
+    assert spec.code_version("enhancement") != spec_of("sparse", SWATH).code_version("enhancement")
+
+    reports = run(spec, workspace)
+
+    facts = reports["enhancement"].facts
+    (retrieval,) = facts["retrieval"].values()
+    assert retrieval["operator"].startswith("Mag1c(")
+    assert facts["calibration"] == Calibration.SPARSE
+    store = open_store(workspace.layout.cube(spec.name, AREA))
+    assert store.schema("enhancement").attrs["method"] == "mag1c"
+    found = store.open("enhancement").sel(time=DAY)["enhancement"].to_numpy()
+    truth = World().methane(
+        store.schema("enhancement").grid,
+        datetime.combine(date.fromisoformat(DAY), time(12), tzinfo=UTC),
+    )
+    seen = np.isfinite(found)
+    assert (found[seen] >= 0).all()
+    strong, empty = seen & (truth > 3000), seen & (truth < 1)
+    assert np.median(found[empty]) == 0
+    assert 0.6 < found[strong].sum() / truth[strong].sum() < 1.1
+
+    table = plumes(spec, workspace)
+    (sure,) = table[table["state"] == "PLUME"].to_dict("records")
+    assert np.isnan(sure["rate_kg_h"])
+    assert "plain matched filter" in sure["not_quantified"]
+    for stage in ("enhancement", "plumes"):
+        folder = Path(workspace.layout.published(Partition(spec.name, AREA, DAY), stage))
+        (item,) = (json.loads(path.read_text()) for path in folder.glob("*.json"))
+        assert item["properties"]["geostack:method"] == "mag1c"
+        assert item["properties"]["geostack:target"] == facts["target"]
+        assert " by mag1c from " in item["properties"]["processing:lineage"]
+
+    again = run(spec, workspace)
+    assert {again[one].outcome.value for one in ("enhancement", "plumes")} == {"unchanged"}
 
 
 def test_the_range_of_the_fit_is_a_setting_and_another_target():

@@ -182,7 +182,8 @@ def enhancement_of(
         calibration: What the maps may be used for.
         target: Digest of the target spectrum.
         is_linear: Whether the retrieval took every pixel's response for that of the background, as
-            a matched filter does; then the enhancement is divided by the sensitivity.
+            a matched filter does and MAG1C does not; then the enhancement is divided by the
+            sensitivity.
     """
     enhancement = day["enhancement"].to_numpy().astype(np.float64)
     if "uncertainty" in day:

@@ -1,4 +1,4 @@
-"""Columnwise matched filter on radiance in sensor geometry, put on the AOI's grid afterwards.
+"""Columnwise filter or MAG1C on radiance in sensor geometry, put on the AOI's grid afterwards.
 
 Statistics belong to the detector's columns, so the filter runs on whole granules as the cube holds
 them; the geometry look-up table of each granule then tells which of its pixels a map pixel is.
@@ -25,19 +25,27 @@ from geostack_dagster.inference.absorption import REFERENCE_AIR_MASS_FACTOR
 from geostack_dagster.inference.enhancement import (
     Calibration,
     Enhancement,
+    Retrieval,
     retrieve_enhancement,
     vertical,
 )
 from geostack_dagster.inference.geolocation import orthorectify
+from geostack_dagster.inference.mag1c import Mag1c
 from geostack_dagster.inference.matched_filter import Noise
 from geostack_dagster.inference.screening import screen
 from geostack_dagster.inference.target import methane_target
 from geostack_dagster.pipeline.methane.absorber import absorber_of
 from geostack_dagster.pipeline.methane.plan import Ask, DayPlan
 from geostack_dagster.pipeline.methane.targets import fit_of, keep
+from geostack_dagster.pipeline.spec import MethaneMethod
 from geostack_dagster.pipeline.swath.cube import swath_store
 
 _MAPS = ("enhancement", "uncertainty", "sensitivity")
+_RETRIEVALS: Mapping[MethaneMethod, Retrieval] = {
+    MethaneMethod.MATCHED_FILTER: Retrieval(),
+    # one pass: it takes each iteration's plume out of the background by itself
+    MethaneMethod.MAG1C: Retrieval(operator=Mag1c(), calibration=Calibration.SPARSE, passes=1),
+}
 
 
 def plans(ask: Ask) -> list[DayPlan]:
@@ -82,7 +90,7 @@ def _retrieve(ask: Ask, granules: Sequence[StoredGranule]) -> Enhancement:
             maps[name] = np.where(free, placed, maps[name])
     return Enhancement(
         **maps,
-        calibration=Calibration.ABSOLUTE,
+        calibration=_RETRIEVALS[ask.methane.method].calibration,
         target=targets[0] if len(set(targets)) == 1 else fingerprint(targets),
         facts=facts,
     )
@@ -99,9 +107,14 @@ def _filtered(ask: Ask, granule: Granule) -> Enhancement:
     if sun is not None:
         screened = screen(granule.values, granule.wavelengths_nm, sun)
         clear &= ~screened.hidden
-    noise = ask.spec.record.noise
+    # MAG1C's uncertainty is that of its background
+    noise = ask.spec.record.noise if ask.methane.method is MethaneMethod.MATCHED_FILTER else None
     found = retrieve_enhancement(
-        granule.values, target, usable=clear, noise=_noise(noise, granule.wavelengths_nm)
+        granule.values,
+        target,
+        _RETRIEVALS[ask.methane.method],
+        usable=clear,
+        noise=_noise(noise, granule.wavelengths_nm),
     )
     facts = {
         "target": target.digest,
