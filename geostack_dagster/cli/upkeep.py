@@ -122,7 +122,7 @@ def _tell_dagster(spec: "PipelineSpec", done: "RolledBack") -> None:
     event = state_of(
         dg.AssetKey([spec.name, "cube"]),
         key_of(partition.date, partition.aoi),
-        version=done.recorded or f"nothing, as in {done.hold.snapshot}",
+        version=done.recorded or f"as in {done.hold.snapshot}",
         note=str(done.hold),
     )
     with dg.DagsterInstance.get() as instance:

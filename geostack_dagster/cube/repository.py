@@ -21,7 +21,7 @@ from geostack_dagster.cube.change import (
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.ledger import LedgerRow, loads
 from geostack_dagster.cube.schema import BOOKKEEPING, CubeSchema
-from geostack_dagster.cube.slots import Slot, SlotRecord, decoded, ledger_text
+from geostack_dagster.cube.slots import Slot, SlotRecord, decoded, ledger_text, text_chunk
 from geostack_dagster.cube.store import Commit, Expired, HistoryEntry, WriteReport
 from geostack_dagster.cube.writing import Pixels, carry_out
 from geostack_dagster.domain.days import Window
@@ -208,16 +208,22 @@ class Repository:
     def rollback(self, group: str, window: Window, snapshot: str, commit: Commit) -> WriteReport:
         """Make the partition hold what it held in an earlier snapshot."""
         old, now = self._backend.reader(snapshot), self._backend.reader()
-        schema = template.read(now, group).schema
+        stored = template.read(now, group)
+        schema = stored.schema
         span = schema.slots(window)
         before = read_marks(now, schema, span)
+        self._grow(stored, span.stop)
         transaction = self._backend.begin()
         for slot in span:
             pixels = pixel_keys(schema, slot)
             found = old.get(pixels)
             transaction.keys.put({key: found.get(key) for key in {*found, *now.get(pixels)}})
         rows = [f"{group}/{name}/c/{slot}" for slot in span for name in BOOKKEEPING]
-        recorded = old.get(rows)
+        recorded: dict[str, bytes | None] = dict(old.get(rows))
+        if made_from(read_marks(old, schema, span)) is None:
+            # Nothing, or parts of other partitions: what is made of it needs to know of which.
+            own = text_chunk(commit.fingerprint)
+            recorded |= {f"{group}/made_from/c/{slot}": own for slot in span}
 
         def settle(newest: Keys) -> bool:
             require_unchanged(schema, before, read_marks(newest, schema, span))

@@ -64,10 +64,10 @@ def encoded(slot: Slot, ledger: str) -> dict[str, bytes | None]:
     return {
         "acquired": None if nanoseconds is None else np.array(nanoseconds, "<i8").tobytes(),
         "item_count": np.array(slot.item_count, "<i4").tobytes() if slot.item_count else None,
-        "fingerprint": _text(slot.fingerprint),
+        "fingerprint": text_chunk(slot.fingerprint),
         "coverage": None if slot.coverage is None else np.array(slot.coverage, "<f4").tobytes(),
-        "made_from": _text(slot.made_from),
-        "ledger": _compressed(_text(ledger)),
+        "made_from": text_chunk(slot.made_from),
+        "ledger": _compressed(text_chunk(ledger)),
     }
 
 
@@ -81,6 +81,14 @@ def decoded(day: date, found: Mapping[str, bytes]) -> Slot:
         coverage=_coverage(found.get("coverage")),
         acquired=_instant(found.get("acquired")),
     )
+
+
+def text_chunk(value: str | None) -> bytes | None:
+    """The vlen-utf8 chunk of one string; None, which is not stored, for no text."""
+    if not value:
+        return None
+    raw = value.encode()
+    return np.array([1, len(raw)], "<u4").tobytes() + raw
 
 
 def text(chunk: bytes | None) -> str:
@@ -98,13 +106,6 @@ def _compressed(chunk: bytes | None) -> bytes | None:
         return None
     found: bytes = compressor(_BYTES).encode(chunk)
     return found
-
-
-def _text(value: str | None) -> bytes | None:
-    if not value:
-        return None
-    raw = value.encode()
-    return np.array([1, len(raw)], "<u4").tobytes() + raw
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -188,6 +188,9 @@ class CubeStore(Protocol):
     def rollback(self, group: str, window: Window, snapshot: str, commit: Commit) -> WriteReport:
         """Make the partition hold what it held in an earlier snapshot, fingerprints included.
 
+        One that the snapshot does not hold as a whole, be it because nobody had written it yet, is
+        recorded to be made from the commit's fingerprint.
+
         Raises:
             ConfigurationError: If the store keeps no snapshots.
         """

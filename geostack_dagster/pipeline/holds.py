@@ -156,7 +156,7 @@ def _kept(
     recorded = cube_module(spec).recorded(spec, partition, workspace)
     return StageReport(
         outcome=Outcome.UNCHANGED,
-        fingerprint=recorded or f"nothing, as in {hold.snapshot}",
+        fingerprint=recorded or f"as in {hold.snapshot}",
         note=str(hold),
         facts={"held": True, "held_since": hold.since, "commit": hold.snapshot},
     )

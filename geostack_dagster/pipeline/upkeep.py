@@ -31,7 +31,8 @@ class RolledBack:
     commit: str | None
     """Snapshot of the rollback itself."""
     recorded: str | None
-    """What the cube says now that it was made from; None if it holds nothing of the partition."""
+    """What the cube says now that it was made from; of a partition that the snapshot does not hold,
+    `as in` the snapshot: it is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,8 @@ def roll_back(
     """Make a partition of the cube hold what it held in a snapshot, and keep it so.
 
     Products made of the cube are not touched: they are stale then, and made again from what the
-    cube holds. A run that makes the partition is waited for. The hold is written first: whoever
-    dies in between leaves nothing that makes the bad state anew.
+    cube holds, or withdrawn where it holds nothing. A run that makes the partition is waited for.
+    The hold is written first: whoever dies in between leaves nothing that makes the bad state anew.
 
     Raises:
         ConfigurationError: If the store keeps no such snapshot, or there is no Recipe.

@@ -64,12 +64,12 @@ class Model:
             self.made_from[number] = fingerprint
         self.held |= found
 
-    def restore(self, days: range, old: "Model") -> None:
-        for mine, theirs in ((self.held, old.held), (self.made_from, old.made_from)):
-            for number in days:
-                mine.pop(number, None)
-                if number in theirs:
-                    mine[number] = theirs[number]
+    def restore(self, days: range, old: "Model", fingerprint: str) -> None:
+        """What `old` held; of the fingerprint if it did not hold the partition as a whole."""
+        self.replace(days, {n: old.held[n] for n in days if n in old.held}, fingerprint)
+        marks = {old.made_from.get(number) for number in days}
+        if len(marks) == 1 and None not in marks:
+            self.made_from |= dict.fromkeys(days, old.made_from[days.start])
 
 
 class Cubes(RuleBasedStateMachine):
@@ -170,7 +170,7 @@ class Cubes(RuleBasedStateMachine):
         snapshot = list(self.past)[pick % len(self.past)]
         days = PARTITIONS[name]
         report = self.store.rollback(SCHEMA.name, span_of(days), snapshot, commit("back"))
-        self.model.restore(days, self.past[snapshot])
+        self.model.restore(days, self.past[snapshot], "back")
         self.remember(report.snapshot)
 
     @precondition(lambda self: self.length < LATER[-1])

@@ -12,6 +12,7 @@ from geostack_dagster.cube import icechunk_backend
 from geostack_dagster.cube.icechunk_backend import IcechunkBackend
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.ledger import LedgerEntry
+from geostack_dagster.cube.schema import EXTENT
 from geostack_dagster.cube.store import CubeStore, open_store
 from geostack_dagster.errors import (
     ConfigurationError,
@@ -41,7 +42,22 @@ class TestRollback:
         write(versioned, {0: 1}, "one")
         versioned.rollback(SCHEMA.name, window(0), empty, commit("why"))
         assert_holds(versioned, {0: None})
-        assert versioned.slots(SCHEMA.name) == []
+        assert versioned.fingerprint_of(SCHEMA.name, window(0)) == "why"
+        assert versioned.ledger(SCHEMA.name) == []
+
+    def test_of_a_partition_that_nobody_wrote_yet(self, versioned: CubeStore):
+        empty = versioned.history(1)[0].snapshot
+        far = window(EXTENT + 3)
+        versioned.rollback(SCHEMA.name, far, empty, commit("why"))
+        assert versioned.fingerprint_of(SCHEMA.name, far) == "why"
+        assert [slot.item_count for slot in versioned.slots(SCHEMA.name)] == [0]
+
+    def test_to_when_it_was_parts_of_others(self, versioned: CubeStore):
+        days = write(versioned, {0: 1}, "a day").snapshot
+        write(versioned, {0: 5, 1: 6}, "two days")
+        versioned.rollback(SCHEMA.name, window(0, 2), days, commit("why"))
+        assert_holds(versioned, {0: 1, 1: None})
+        assert versioned.fingerprint_of(SCHEMA.name, window(0, 2)) == "why"
 
     def test_an_unknown_snapshot_is_refused(self, versioned: CubeStore):
         with pytest.raises(ConfigurationError, match="snapshot"):

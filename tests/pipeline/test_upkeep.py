@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from geostack_dagster import storage
 from geostack_dagster.errors import ConfigurationError, NoDataError
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.holds import run_stage
@@ -126,6 +127,30 @@ def test_a_person_can_end_a_hold(chain, in_sandbox):
 
     np.testing.assert_array_equal(pixels(chain, OTHER), bad)
     in_sandbox.control.withdraw(renewed)
+
+
+def test_back_to_before_it_was_made_takes_back_what_was_made_of_it(chain):
+    chain.run(OTHER)
+    before = history(chain.spec, FIELD.name, chain.workspace)[0].snapshot
+    chain.run(DAY)
+    partition = chain.partition(DAY)
+    page = chain.workspace.layout.published(partition, "indices")
+    assert storage.listing(page)
+
+    done = roll_back(chain.spec, partition, chain.workspace, before, "stripes")
+
+    assert done.recorded == f"as in {before}"
+    assert held_back(chain) == [("indices", False)]
+    assert run_stage(chain.spec, "indices", partition, chain.workspace).outcome == "empty"
+    assert not storage.listing(page)
+    assert np.isnan(store_of(chain).open("indices")["NDVI"].sel(time=DAY)).all()
+    assert held_back(chain) == [("cube", True)]
+    assert run_stage(chain.spec, "indices", partition, chain.workspace).note.startswith("no data")
+
+    assert release(partition, chain.workspace)
+    assert run_stage(chain.spec, "cube", partition, chain.workspace).outcome == "written"
+    assert run_stage(chain.spec, "indices", partition, chain.workspace).outcome == "written"
+    assert storage.listing(page)
 
 
 def test_an_unknown_snapshot_changes_nothing(chain):

@@ -9,6 +9,7 @@ from tests.pipeline.test_upkeep import (
     test_a_hold_that_ended_does_not_come_back_with_its_inputs,
     test_a_person_can_end_a_hold,
     test_an_unknown_snapshot_changes_nothing,
+    test_back_to_before_it_was_made_takes_back_what_was_made_of_it,
     test_history_tells_who_wrote_what,
     test_maintenance_frees_what_nobody_can_hold,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "test_a_hold_that_ended_does_not_come_back_with_its_inputs",
     "test_a_person_can_end_a_hold",
     "test_an_unknown_snapshot_changes_nothing",
+    "test_back_to_before_it_was_made_takes_back_what_was_made_of_it",
     "test_history_tells_who_wrote_what",
     "test_maintenance_frees_what_nobody_can_hold",
     "workspace",

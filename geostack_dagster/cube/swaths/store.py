@@ -1,6 +1,7 @@
 """Granules in the repository of a pipeline and AOI: a partition appears whole or not at all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, override
 
@@ -81,12 +82,18 @@ class SwathStore:
     def rollback(self, window: Window, snapshot: str, commit: Commit) -> SwathReport:
         """Make the partition hold the granules that it held in an earlier snapshot.
 
+        One that the snapshot does not hold as a whole, be it because nobody had written it yet, is
+        recorded to be made from the commit's fingerprint.
+
         Raises:
             ConfigurationError: If the store keeps no snapshots, or not that one.
             ConflictError: If another writer changed the same days meanwhile; nothing was written.
         """
         old, now = self._backend.reader(snapshot), self._backend.reader()
         before, after = (read_days(keys, self.quantity, window.days) for keys in (now, old))
+        if made_from(after) is None:
+            own = commit.fingerprint
+            after = {day: replace(record, made_from=own) for day, record in after.items()}
         done = restore(self.quantity, (before, after), old, self._backend.begin(), commit)
         return SwathReport(
             written=True,
