@@ -8,11 +8,13 @@ import functools
 import io
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+import absl.logging
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,10 @@ from geostack_dagster.inference.detector import Architecture, Detector, UNet, pr
 from geostack_dagster.learning.samples import Samples
 
 FORMAT = "geostack-checkpoint/1"
+
+# optax brings absl, whose handler keeps what is standard error at its import and closes that when
+# logging is configured (every run of Dagster does) while something else is: a caller's redirection.
+absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,6 +171,7 @@ class Cubes(RuleBasedStateMachine):
         days = PARTITIONS[name]
         report = self.store.rollback(SCHEMA.name, span_of(days), snapshot, commit("back"))
         self.model.restore(days, self.past[snapshot], "back")
+        self.length = max(self.length, days.stop)
         self.remember(report.snapshot)
 
     @precondition(lambda self: self.length < LATER[-1])

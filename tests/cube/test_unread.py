@@ -170,7 +170,7 @@ def test_any_parts_are_flagged_as_a_plain_array_would_be(draws):
         hit[top:bottom, left:right] = covered
         expected[hit & unset] = Quality.UNREADABLE
     with TemporaryDirectory() as folder:
-        store = open_store(folder, kind="zarr")
+        store = open_store(f"{folder}/cube", kind="zarr")  # its lock lies beside it
         store.ensure(SCHEMA)
         lazy = data(1, lost=lost).chunk({"y": 4, "x": 4})
         assert isinstance(lazy.B04.data, da.Array)

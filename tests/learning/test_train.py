@@ -1,6 +1,8 @@
 """Training: repeatable and resumable to the bit, and it learns."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -164,3 +166,17 @@ def test_settings_that_cannot_be_are_refused():
             dataclasses.replace(TINY, **wrong)
     assert dataclasses.replace(TINY, checkpoint_every=1).digest == TINY.digest
     assert dataclasses.replace(TINY, dice=0.4).digest != TINY.digest
+
+
+def test_a_redirected_standard_error_stays_open():
+    """Training is imported while it is redirected, and Dagster configures logging afterwards."""
+    script = """
+import io, logging.config, sys
+first = sys.stderr = io.StringIO()
+import geostack_dagster.learning.train
+sys.stderr = io.StringIO()
+logging.config.dictConfig({"version": 1})
+sys.exit(first.closed)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False)
+    assert done.returncode == 0

@@ -10,6 +10,7 @@ from tests.cli.test_upkeep import (
 from tests.components.conftest import instance
 from tests.components.test_rerun import (
     failed,
+    test_the_command_lists_makes_and_says_what_is_left,
     test_the_job_makes_what_has_the_reason,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "instance",
     "test_a_partition_is_rolled_back_and_dagster_knows",
     "test_maintenance_by_hand_and_by_dagster_say_what_was_freed",
+    "test_the_command_lists_makes_and_says_what_is_left",
     "test_the_job_makes_what_has_the_reason",
     "workspace",
 ]
