@@ -19,6 +19,7 @@ Without keys, the identity that the cloud gives to its own machines is used, if 
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -199,8 +200,7 @@ def listing(url: str) -> dict[str, int]:
     """
     local = local_path(url)
     if local is not None:
-        files = (path for path in local.rglob("*") if path.is_file())
-        return {path.relative_to(local).as_posix(): path.stat().st_size for path in files}
+        return dict(_sizes_below(str(local)))
     if not _is_object_store(url):
         system, path = fsspec.url_to_fs(url)
         found = system.find(path, detail=True).items()
@@ -212,6 +212,19 @@ def listing(url: str) -> dict[str, int]:
             for batch in obstore.list(store, prefix=name)
             for entry in batch
         }
+
+
+def _sizes_below(folder: str) -> Iterator[tuple[str, int]]:
+    """Paths from a folder and sizes; of strings, for a storage may hold a hundred thousand."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(here, name)  # noqa: PTH118 - three times as fast
+            try:
+                found = os.stat(path)  # noqa: PTH116
+            except FileNotFoundError:
+                continue  # gone meanwhile, or a link to nothing
+            if stat.S_ISREG(found.st_mode):
+                yield path[len(folder) :].lstrip(os.sep).replace(os.sep, "/"), found.st_size
 
 
 def local_path(url: str) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from geostack_dagster.domain.bands import Band
+from geostack_dagster.domain.indices import INDICES, Index
 from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.pipeline.methane.columns import PLUME_COLUMNS, REVIEW_COLUMNS
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -94,8 +95,14 @@ def _cube(spec: PipelineSpec) -> list[dg.TableColumn]:
 
 
 def _indices(spec: PipelineSpec) -> list[dg.TableColumn]:
-    text = "spectral index over clear pixels, NaN elsewhere [1]"
-    return _table(*((name, "float32", text) for name in spec.indices))
+    return _table(*((name, "float32", _meaning(INDICES[name])) for name in spec.indices))
+
+
+def _meaning(index: Index) -> str:
+    return (
+        f"{index.long_name}: {index.words} of the reflectance of clear pixels, NaN elsewhere [1]; "
+        f"{index.reference}"
+    )
 
 
 def _enhancement(spec: PipelineSpec) -> list[dg.TableColumn]:

@@ -22,7 +22,7 @@ from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.resources.access import keys_of, settings_of
 
 MARK, REASON = "geostack/reconcile", "geostack/reason"
-_MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 3
 """Runs for one and the same thing before a person has to look."""
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -43,6 +43,14 @@ class Pace:
     """Older dates that a tick looks at, in turn."""
     most_requests: int = 20
     interval_s: int = 300
+
+
+def may_make(run: dg.DagsterRun, group: str, key: str) -> bool:
+    """Whether a run may be making a partition of an asset of this group."""
+    chosen = run.asset_selection
+    if chosen and not any(one.path[0] == group for one in chosen):
+        return False
+    return run.tags.get("dagster/partition") in (None, key)  # None: a range, or all of them
 
 
 def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
@@ -123,7 +131,7 @@ class _Look:
             self.notes.append(f"{where}: a run is already under way")
             return
         attempts = self.instance.get_runs_count(dg.RunsFilter(tags={MARK: mark}))
-        if attempts >= _MOST_ATTEMPTS:
+        if attempts >= MOST_ATTEMPTS:
             self.notes.append(f"{where}: {reason}; {attempts} runs did not mend it: look at them")
             return
         self.notes.append(f"{where}: {reason}")
@@ -138,14 +146,7 @@ class _Look:
         )
 
     def _is_busy(self, key: str) -> bool:
-        """Whether a run under way may be making the partition."""
-        for run in self._under_way:
-            chosen = run.asset_selection
-            if chosen and not any(one.path[0] == self.spec.name for one in chosen):
-                continue
-            if run.tags.get("dagster/partition") in (None, key):  # None: a range, or all of them
-                return True
-        return False
+        return any(may_make(run, self.spec.name, key) for run in self._under_way)
 
     @cached_property
     def _under_way(self) -> Sequence[dg.DagsterRun]:

@@ -56,7 +56,7 @@ def _unrolled(name: str, ring: Sequence[Sequence[float]]) -> Ring:
         if _HALF_TURN < abs(step) < _TURN:
             if abs(step) < _THREE_QUARTERS:
                 raise ConfigurationError(
-                    f"AOI {name!r} has an edge from longitude {before[0]:g} to {after[0]:g}, which "
+                    f"{name} has an edge from longitude {before[0]:g} to {after[0]:g}, which "
                     "may go either way around the Earth; add vertices between them, or split the "
                     "area at the antimeridian"
                 )
@@ -85,7 +85,7 @@ def _whole(name: str, rings: Sequence[Ring]) -> "Geometry":
     found = shapely.Polygon(outer, [_near(hole, middle) for hole in holes])
     if not found.is_valid:
         raise ConfigurationError(
-            f"AOI {name!r} crosses itself ({shapely.is_valid_reason(found)}); draw it anew"
+            f"{name} crosses itself ({shapely.is_valid_reason(found)}); draw it anew"
         )
     return found
 

@@ -176,7 +176,7 @@ def _box(west: float, south: float, east: float, north: float) -> list[list[list
 
 def _cut(name: str, geometry: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        return cut(name, geometry)
+        return cut(f"AOI {name!r}", geometry)
     except ConfigurationError:
         raise
     except (TypeError, ValueError, IndexError, KeyError):

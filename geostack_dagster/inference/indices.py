@@ -1,4 +1,4 @@
-"""Spectral indices of surface reflectance: a table of formulas, and two ways to run it.
+"""Spectral indices of surface reflectance: two ways to run the formulas of `domain.indices`.
 
 `compute` takes reflectance by role and returns one map each, in float32 or float64. `index_maps`
 takes what a cube holds, encoded numbers with scale, offset and fill, and decodes, masks and
@@ -10,7 +10,7 @@ noise. Reflectance slightly below 0 is legitimate, so indices may leave [-1, 1].
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -21,29 +21,12 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Num
 
+from geostack_dagster.domain.indices import BANDS, INDICES, Index
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.blocks import Kernel, Sliceable, map_blocks, plan_blocks
 
-BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
-"""Roles an index may ask for, by STAC common name; `nir` is B08 at 10 m or B8A at 20 m."""
-
 _SMALLEST_DENOMINATOR = 0.01
 _BLOCK = (256, 2048)  # tried: smaller blocks cost dispatches, larger ones fresh pages of memory
-
-type Quotient = tuple[Array, Array]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """One index: `numerator / denominator` of reflectance."""
-
-    name: str
-    long_name: str
-    bands: tuple[str, ...]
-    """Roles of the bands, in the order in which `formula` takes them."""
-    formula: Callable[..., Quotient]
-    reference: str
-    """DOI or report number of the definition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +69,7 @@ def compute(
     """Index maps by name, in the order asked.
 
     Args:
-        names: Names from `INDICES`.
+        names: Names from `domain.indices.INDICES`.
         reflectance: Reflectance [1] by role (see `BANDS`); NaN where there is none.
         dtype: Of the arithmetic and the result; float64 compares with other implementations.
 
@@ -117,7 +100,7 @@ def index_maps(
     after the other, so XLA compiles once whatever the size and the number of dates.
 
     Args:
-        names: Names from `INDICES`.
+        names: Names from `domain.indices.INDICES`.
         encoded: Numbers as stored, `*batch band y x`.
         clear: True where a pixel is usable, `*batch y x`.
         encoding: Layers of `encoded`, and how to decode them.
@@ -251,90 +234,3 @@ def _check_shapes(encoded: Sliceable, clear: Sliceable, encoding: Encoding) -> N
             f"the clear mask is {clear.dtype} of shape {clear.shape}; a stack of shape "
             f"{encoded.shape} needs bool of shape {expected}, True where a pixel is usable"
         )
-
-
-def _normalised_difference(first: Array, second: Array) -> Quotient:
-    return first - second, first + second
-
-
-def _evi(nir: Array, red: Array, blue: Array) -> Quotient:
-    return 2.5 * (nir - red), nir + 6.0 * red - 7.5 * blue + 1.0
-
-
-def _savi(nir: Array, red: Array) -> Quotient:
-    return 1.5 * (nir - red), nir + red + 0.5
-
-
-def _bsi(swir16: Array, red: Array, nir: Array, blue: Array) -> Quotient:
-    return (swir16 + red) - (nir + blue), (swir16 + red) + (nir + blue)
-
-
-INDICES: Mapping[str, Index] = {
-    index.name: index
-    for index in (
-        Index(
-            name="NDVI",
-            long_name="normalised difference vegetation index",
-            bands=("nir", "red"),
-            formula=_normalised_difference,
-            reference="Rouse et al. 1974, NASA SP-351",
-        ),
-        Index(
-            name="EVI",
-            long_name="enhanced vegetation index",
-            bands=("nir", "red", "blue"),
-            formula=_evi,
-            reference="doi:10.1016/S0034-4257(96)00112-5",
-        ),
-        Index(
-            name="NDWI",
-            long_name="normalised difference water index",
-            bands=("green", "nir"),
-            formula=_normalised_difference,
-            reference="doi:10.1080/01431169608948714",
-        ),
-        Index(
-            name="MNDWI",
-            long_name="modified normalised difference water index",
-            bands=("green", "swir16"),
-            formula=_normalised_difference,
-            reference="doi:10.1080/01431160600589179",
-        ),
-        Index(
-            name="NDMI",
-            long_name="normalised difference moisture index",
-            bands=("nir", "swir16"),
-            formula=_normalised_difference,
-            reference="doi:10.1016/S0034-4257(01)00318-2",
-        ),
-        Index(
-            name="NBR",
-            long_name="normalised burn ratio",
-            bands=("nir", "swir22"),
-            formula=_normalised_difference,
-            reference="doi:10.3133/ofr0211",
-        ),
-        Index(
-            name="NDSI",
-            long_name="normalised difference snow index",
-            bands=("green", "swir16"),
-            formula=_normalised_difference,
-            reference="doi:10.1109/IGARSS.1994.399618",
-        ),
-        Index(
-            name="SAVI",
-            long_name="soil-adjusted vegetation index",
-            bands=("nir", "red"),
-            formula=_savi,
-            reference="doi:10.1016/0034-4257(88)90106-X",
-        ),
-        Index(
-            name="BSI",
-            long_name="bare soil index",
-            bands=("swir16", "red", "nir", "blue"),
-            formula=_bsi,
-            reference="Rikimaru et al. 2002, Tropical Ecology 43(1)",
-        ),
-    )
-}
-"""Every index this project knows, by name."""

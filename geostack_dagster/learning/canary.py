@@ -84,20 +84,23 @@ def release(
 
 
 def blinder(challenger: Canaries, other: Canaries) -> dict[float, float]:
-    """Chance, for each rate, that a challenger as good as the other misses so many more.
-
-    An exact test on the canaries that only one of the two found (McNemar).
-    """
+    """Chance, for each rate, that a challenger as good as the other misses so many more."""
     chances = {}
     for rate in np.unique(challenger.rates_t_h):
         same = challenger.rates_t_h == rate
-        only_ours = int((challenger.found & ~other.found & same).sum())
-        only_theirs = int((other.found & ~challenger.found & same).sum())
-        trials = only_ours + only_theirs
-        chances[float(rate)] = (
-            float(binomtest(only_ours, trials, alternative="less").pvalue) if trials else 1.0
-        )
+        chances[float(rate)] = fewer(challenger.found[same], other.found[same])
     return chances
+
+
+def fewer(ours: Bool[np.ndarray, " n"], theirs: Bool[np.ndarray, " n"]) -> float:
+    """Chance that a finder as good as the other finds so many fewer of the same plumes.
+
+    An exact test on those that only one of the two found (McNemar).
+    """
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if only_ours + only_theirs == 0:
+        return 1.0
+    return float(binomtest(only_ours, only_ours + only_theirs, alternative="less").pvalue)
 
 
 def _free_windows(scenes: Sequence[Scene], source: SceneSource, plan: CanaryPlan) -> list[Maps]:

@@ -10,7 +10,10 @@ from datetime import datetime
 
 import numpy as np
 import shapely
+from shapely.geometry import mapping, shape
+from shapely.geometry.base import BaseGeometry
 
+from geostack_dagster.domain.antimeridian import cut
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.inference.plumes import State
 from geostack_dagster.learning.labels import Label
@@ -144,6 +147,11 @@ def content_digest(maps: Maps) -> str:
     return found.hexdigest()[:_DIGEST]
 
 
+def cut_there(outline: shapely.Polygon) -> BaseGeometry:
+    """An outline whose longitudes stay within +-180, as those of labels do."""
+    return shape(cut("a window", mapping(outline)))
+
+
 def _starts(length: int, cutting: Cutting) -> list[int]:
     """Regular starts, and one flush with the far edge; none if the scene is smaller than a chip."""
     last = length - cutting.size
@@ -159,7 +167,7 @@ def _chip(
     part = maps.window(slice(row, row + size), slice(column, column + size))
     longitude, latitude = scene.position(row + size / 2, column + size / 2)
     corners = _corners(scene, row, column, size)
-    outline = shapely.Polygon(corners)
+    outline = cut_there(shapely.Polygon(corners))
     return Chip(
         scene=scene.id,
         orbit=scene.orbit,

@@ -4,11 +4,12 @@ Chips flatter: most false alarms lie where nobody cut one. So finders see whole 
 them are compared on the same scenes by drawing sites, not pixels, with replacement.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from geostack_dagster.errors import ConfigurationError, NoDataError
 from geostack_dagster.learning.finders import Finder
@@ -97,17 +98,17 @@ class Evaluation:
         return reliability(self.counts)
 
     @property
-    def recall_by_strength(self) -> dict[str, tuple[int, int]]:
-        """Plumes found and plumes there, by how strong they are."""
+    def found_by_strength(self) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Whether each true plume was found, by how strong they are; all finders have the same."""
         truths = [truth for scene in self.scenes for truth in scene.truths]
         group = np.digitize([truth.peak_ppm_m for truth in truths], STRENGTHS_PPM_M)
-        return {
-            name: (
-                sum(truth.found for truth, of in zip(truths, group, strict=True) if of == number),
-                int((group == number).sum()),
-            )
-            for number, name in enumerate(_STRENGTHS)
-        }
+        found = np.array([truth.found for truth in truths], bool)
+        return {name: found[group == number] for number, name in enumerate(_STRENGTHS)}
+
+    @property
+    def recall_by_strength(self) -> dict[str, tuple[int, int]]:
+        """Plumes found and plumes there, by how strong they are."""
+        return {name: (int(x.sum()), x.size) for name, x in self.found_by_strength.items()}
 
     def slices(self) -> dict[str, "Evaluation"]:
         """The same finder over the scenes of each tag, by `tag=value`."""
@@ -183,7 +184,7 @@ def compare(
 ) -> Difference:
     """Challenger minus other, with the spread that other sites would have given.
 
-    Both see the same draws of sites: what makes a site hard cancels out.
+    Both see the same draws of sites: what makes a site hard cancels out. NaN without any plume.
 
     Raises:
         ConfigurationError: If the two were not evaluated on the same scenes.
@@ -200,7 +201,9 @@ def compare(
         METRICS[metric](resampled(ours, weights)) - METRICS[metric](resampled(theirs, weights))
         for weights in _weights(len(sites), bootstrap)
     ]
-    low, median, high = np.nanpercentile(np.concatenate(drawn), [5, 50, 95])
+    gains = np.concatenate(drawn)
+    gains = gains[np.isfinite(gains)]  # of draws without a plume
+    low, median, high = np.percentile(gains, [5, 50, 95]) if gains.size else [math.nan] * 3
     value = METRICS[metric](challenger.counts) - METRICS[metric](other.counts)
     return Difference(
         metric=metric,

@@ -1,10 +1,11 @@
 """The gate: a challenger is promoted, kept in the shadow or rejected, and told why.
 
 Rejected is what would harm: broken, blind, or worse than what is there. Shadowed is what may be
-good but has not shown it: too little evidence, no gain, probabilities that cannot be believed. A
-person may decide otherwise; both decisions are kept.
+good but has not shown it: too little evidence, no gain, a loss that chance may explain,
+probabilities that cannot be believed. A person may decide otherwise; both decisions are kept.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from geostack_dagster.errors import ConfigurationError
-from geostack_dagster.learning.canary import Canaries, blinder
+from geostack_dagster.learning.canary import Canaries, blinder, fewer
 from geostack_dagster.learning.evaluate import Bootstrap, Difference, Evaluation, compare
 from geostack_dagster.learning.integrity import Integrity
 from geostack_dagster.learning.metrics import false_per_1000_km2
@@ -48,6 +49,8 @@ class Rules:
     """Plumes from which a slice has a say."""
     slice_ap_loss: float = 0.03
     slice_recall_loss: float = 0.05
+    recall_chance: float = 0.05
+    """Chance below which missing more plumes of one strength than the champion is no accident."""
     false_alarm_growth: float = 1.1
     """Most false alarms per area, relative to the champion, or to the baseline without one."""
     false_alarm_chance: float = 0.05
@@ -219,6 +222,7 @@ def _against_baseline(evidence: Evidence, rules: Rules) -> Iterator[Check]:
         "better than the classical baseline",
         passed=gain.value > rules.baseline_gain,
         found=f"{_spoken(gain)}, wanted more than {rules.baseline_gain:+.3f}",
+        otherwise=Outcome.SHADOW if math.isnan(gain.value) else Outcome.REJECT,
     )
 
 
@@ -232,6 +236,9 @@ def _against_champion(evidence: Evidence, rules: Rules) -> Iterator[Check]:
             f"not worse than the champion in {metric}",
             passed=gain.low > -loss,
             found=f"{_spoken(gain)}, allowed {-loss:+.3f} at the 5th percentile",
+            # Few plumes leave a wide interval: only where such a loss is the likelier case is it
+            # harm, else it is not shown that there is none.
+            otherwise=Outcome.REJECT if gain.median < -loss else Outcome.SHADOW,
         )
         yield _check(
             f"better than the champion in {metric}",
@@ -246,33 +253,38 @@ def _slices(evidence: Evidence, rules: Rules) -> Iterator[Check]:
         return
     theirs = evidence.champion.slices()
     for name, part in evidence.challenger.slices().items():
-        ours, other = part.summary, theirs[name].summary
-        if ours["plumes"] < rules.slice_plumes:
+        plumes = int(part.counts.truths)
+        if plumes < rules.slice_plumes:
             continue
         for metric, loss in (
             ("average_precision", rules.slice_ap_loss),
             ("detection_rate", rules.slice_recall_loss),
         ):
-            change = ours[metric] - other[metric]
+            gain = compare(part, theirs[name], metric, evidence.bootstrap)
             yield _check(
                 f"{metric} where {name}",
-                passed=change >= -loss,
-                found=f"{change:+.3f} on {ours['plumes']:.0f} plumes, allowed {-loss:+.3f}",
+                passed=gain.value >= -loss,
+                found=f"{_spoken(gain)} on {plumes} plumes, allowed {-loss:+.3f}",
+                otherwise=Outcome.REJECT if gain.high < 0 else Outcome.SHADOW,
             )
 
 
 def _strengths(evidence: Evidence, rules: Rules) -> Iterator[Check]:
     if evidence.champion is None:
         return
-    theirs = evidence.champion.recall_by_strength
-    for name, (found, there) in evidence.challenger.recall_by_strength.items():
+    theirs = evidence.champion.found_by_strength
+    for name, ours in evidence.challenger.found_by_strength.items():
+        there = len(ours)
         if there < rules.slice_plumes:
             continue
-        change = (found - theirs[name][0]) / there
+        change = float(ours.mean() - theirs[name].mean())
+        chance = fewer(ours, theirs[name])
         yield _check(
             f"recall of {name} plumes",
             passed=change >= -rules.slice_recall_loss,
-            found=f"{change:+.3f} of {there}, allowed {-rules.slice_recall_loss:+.3f}",
+            found=f"{change:+.3f} of {there}, allowed {-rules.slice_recall_loss:+.3f} "
+            f"(chance {chance:.3g})",
+            otherwise=Outcome.REJECT if chance < rules.recall_chance else Outcome.SHADOW,
         )
 
 
@@ -282,12 +294,10 @@ def _false_alarms(evidence: Evidence, rules: Rules) -> Iterator[Check]:
     wrong, others = int(ours.wrong), int(theirs.wrong)
     # Of all false alarms, ours would be at most this share: exact, however few there are.
     area = rules.false_alarm_growth * float(ours.area_km2)
-    share = area / (area + float(theirs.area_km2))
-    chance = (
-        float(binomtest(wrong, wrong + others, share, alternative="greater").pvalue)
-        if wrong + others
-        else 1.0
-    )
+    chance = 1.0
+    if wrong + others:
+        share = area / (area + float(theirs.area_km2))
+        chance = float(binomtest(wrong, wrong + others, share, alternative="greater").pvalue)
     rates = [float(false_per_1000_km2(counts)) for counts in (ours, theirs)]
     yield _check(
         "false alarms",
@@ -337,4 +347,6 @@ def _check(name: str, *, passed: bool, found: str, otherwise: Outcome = Outcome.
 
 
 def _spoken(gain: Difference) -> str:
+    if math.isnan(gain.value):
+        return "no plume to tell by"
     return f"{gain.value:+.3f} (90 % between {gain.low:+.3f} and {gain.high:+.3f})"

@@ -23,8 +23,9 @@ from shapely import MultiPolygon, Polygon, transform
 from shapely.errors import ShapelyError
 from shapely.geometry import mapping, shape
 
+from geostack_dagster.domain.antimeridian import cut
 from geostack_dagster.domain.item import parse_datetime
-from geostack_dagster.errors import IntegrityError
+from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.inference.detection import Detection, detect
 from geostack_dagster.inference.plumes import State
 from geostack_dagster.learning.scenes import PixelState, Scene
@@ -39,7 +40,7 @@ class Label:
 
     id: str
     geometry: Polygon | MultiPolygon
-    """In longitude and latitude [degrees]."""
+    """In longitude and latitude [degrees], in parts where the antimeridian cuts it."""
     state: State
     scenes: tuple[str, ...] = ()
     """Granules that it was drawn on, as its source names them."""
@@ -256,7 +257,11 @@ def _geometry(stated: Any, name: str) -> Polygon | MultiPolygon | None:
         )
     if not isinstance(found, Polygon | MultiPolygon) or found.is_empty:
         return None
-    return found
+    try:
+        whole = shape(cut(f"label {name}", mapping(found)))
+    except ConfigurationError as error:
+        raise IntegrityError(str(error)) from error
+    return whole if isinstance(whole, Polygon | MultiPolygon) else None
 
 
 def _number(stated: Any) -> float | None:

@@ -172,8 +172,14 @@ class Registry:
     def _item(self, name: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(storage.read_bytes(self.item_url(name)))
+            found["assets"]["weights"]["file:checksum"]
         except FileNotFoundError as error:
             raise IntegrityError(f"model {name} is registered, but {error} is gone") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"the Item of {name} is cut off or names no checksum of its weights: restore "
+                f"{self.item_url(name)}, or roll back to another model"
+            ) from error
         return found
 
     def _url(self, *parts: str) -> str:

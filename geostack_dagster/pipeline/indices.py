@@ -15,10 +15,10 @@ from geostack_dagster.cube.slots import Slot, SlotRecord
 from geostack_dagster.cube.store import CubeStore, WriteReport
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
+from geostack_dagster.domain.indices import INDICES
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.indices import (
-    INDICES,
     Encoding,
     bands_needed,
     index_kernel,

@@ -1,7 +1,8 @@
 """Learned plume detection of a partition's days: the champion's probability, and its plumes.
 
 The digest of the champion's weights is part of the fingerprint: another champion makes exactly
-these outputs stale. Without a champion the partition is empty, and says so.
+these outputs stale. Without a champion the partition is empty, and says so. Where there is nothing
+to look at no model matters, and no promotion makes that stale.
 """
 
 from collections.abc import Sequence
@@ -89,13 +90,15 @@ def maker(spec: PipelineSpec, workspace: Workspace) -> tuple[str | None, str]:
 def made_by(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
     """Digest of the model that made the outputs of a partition; None if there are none.
 
-    `none` where there was no champion. What it was made from may have changed since.
+    `none` where there was no champion to look at what there is. What it was made from may have
+    changed since.
     """
     store = cube.cube_store(spec, partition, workspace)
     for slot in store.slots(GROUP, partition.window):
         if slot.fingerprint:
             return slot.fingerprint.partition("/")[2]
-    return "none" if store.fingerprint_of(GROUP, partition.window) else None
+    was_asked = store.fingerprint_of(GROUP, partition.window) is not None
+    return "none" if was_asked and _filled(store, partition) else None
 
 
 def registry_of(spec: PipelineSpec, workspace: Workspace) -> Registry:
@@ -130,16 +133,21 @@ def _opened(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> _
     if source is None:
         return None
     champion, digest = maker(spec, workspace)
-    filled = [slot for slot in store.slots(MAPS, partition.window) if slot.item_count]
-    made_from = fingerprint([source, spec.code_version(GROUP), digest])
+    filled = _filled(store, partition)
+    made_from = fingerprint([source, spec.code_version(GROUP), *([digest] if filled else [])])
     return _Work(
         spec=spec,
         store=store,
         shelf=Shelf(workspace=workspace, partition=partition, product=GROUP, fingerprint=made_from),
         champion=champion,
         digest=digest,
-        filled=() if champion is None else tuple(filled),
+        filled=() if champion is None else filled,
     )
+
+
+def _filled(store: CubeStore, partition: Partition) -> tuple[Slot, ...]:
+    """Days of the partition with an enhancement."""
+    return tuple(slot for slot in store.slots(MAPS, partition.window) if slot.item_count)
 
 
 def _is_current(work: _Work) -> bool:

@@ -4,7 +4,8 @@ A wrong file is refused whole, naming the feature and the remedy: half a review 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from geostack_dagster.learning.labels import Label, read_labels
 
 _STATES = ", ".join(State)
 _DEGREES = (-360.0, -90.0, 360.0, 90.0)
+_IN_DEGREES = re.compile(r"(CRS:?|OGC:?[\d.]*:)CRS84\b|EPSG:{1,2}4326\b")
+"""How editors name longitude and latitude in the member `crs` of older GeoJSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,9 @@ def _features(content: bytes) -> Sequence[Any]:
     found = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(found, list):
         raise ConfigurationError("this is no GeoJSON FeatureCollection; export the layer as one")
+    crs = json.dumps(document.get("crs"))
+    if crs != "null" and not _IN_DEGREES.search(crs):
+        raise ConfigurationError(f"the layer's `crs` is {crs}; export it in EPSG:4326")
     return found
 
 
@@ -117,6 +123,11 @@ def _check_outline(name: str, geometry: Any) -> None:
         raise ConfigurationError(f"{name} has no readable outline; draw it again") from error
     if found.geom_type not in ("Polygon", "MultiPolygon") or found.is_empty:
         raise ConfigurationError(f"{name} is a {found.geom_type}; a label needs a polygon")
+    if any(ring[0] != ring[-1] for ring in _rings(geometry)):
+        raise ConfigurationError(
+            f"a ring of {name} does not end where it begins: part of it may be lost; close it, or "
+            "draw it again"
+        )
     if not found.is_valid:
         raise ConfigurationError(
             f"the outline of {name} is not valid ({is_valid_reason(found)}); draw it again"
@@ -131,6 +142,12 @@ def _check_outline(name: str, geometry: Any) -> None:
         raise ConfigurationError(
             f"the outline of {name} is not in degrees; export the layer in EPSG:4326"
         )
+
+
+def _rings(geometry: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    polygons = geometry["coordinates"]
+    for polygon in [polygons] if geometry["type"] == "Polygon" else polygons:
+        yield from polygon
 
 
 def _prepared(name: str, feature: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The state of a storage, read from what lies in it and from nothing else."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -33,6 +34,8 @@ from geostack_dagster.publish.state import (
 
 _YEAR = timedelta(days=371)
 """What a calendar shows; older snapshots are not opened."""
+_READERS = 16
+"""Snapshots that are opened at once."""
 _REASONS = 3
 """Of a decision, the weightiest; the gate's asset has them all."""
 _COLLECTION, _HISTORY, _ALIASES = "collection.json", "geostack:history", "geostack:aliases"
@@ -100,8 +103,8 @@ class _Lens:
     def plumes(self) -> Iterator[PlumeMark]:
         """Every plume that is published."""
         for path in sorted(self.sizes):
-            match PurePosixPath(path).parts:
-                case ("published", "plumes", area, _, name) if name.endswith(".geojson"):
+            match path.split("/"):
+                case ["published", "plumes", area, _, name] if name.endswith(".geojson"):
                     document = json.loads(self._read(path))
                     for feature in document["features"]:
                         yield self._plume(area, feature)
@@ -110,37 +113,53 @@ class _Lens:
     def _areas(self) -> list[str]:
         """AOIs that were asked for, of those that are registered."""
         known = {pin.aoi.name for pin in self.pins}
-        return sorted(known & {area for area, _ in self._snapshots})
+        return sorted(known & self._snapshots.keys())
 
     @cached_property
-    def _snapshots(self) -> list[tuple[str, str]]:
-        """AOI and date of every snapshot, in order."""
-        paths = (PurePosixPath(path) for path in self.sizes if path.startswith("snapshots/"))
-        return sorted((path.parts[1], path.stem) for path in paths if path.suffix == ".parquet")
+    def _snapshots(self) -> Mapping[str, list[str]]:
+        """Dates of the snapshots by AOI, in order."""
+        return self._files("snapshots", ".parquet")
+
+    @cached_property
+    def _failed(self) -> Mapping[str, list[str]]:
+        """Dates of the attempts that failed by AOI, in order."""
+        return self._files("recipes", ATTEMPT)
+
+    @cached_property
+    def _with_cubes(self) -> set[str]:
+        return {path.split("/")[1] for path in self.sizes if path.startswith("cubes/")}
+
+    def _files(self, folder: str, suffix: str) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.sizes):
+            match path.split("/"):
+                case [first, area, name] if first == folder and name.endswith(suffix):
+                    found[area].append(name.removesuffix(suffix))
+        return found
 
     def _partitions(self, area: str) -> list[Partition]:
         """Partitions of the newest year."""
         found = [
-            Partition(self.spec.name, area, key, self.spec.cadence)
-            for name, key in self._snapshots
-            if name == area
+            Partition(self.spec.name, area, key, self.spec.cadence) for key in self._snapshots[area]
         ]
         last = found[-1].window.start
         return [one for one in found if one.window.start > last - _YEAR]
 
     def _cells(self, area: str) -> list[Cell]:
         coverage = self._coverage(area)
-        failed: dict[date, int] = defaultdict(int)
-        for failure in self.failures:
-            failed[failure.day] += failure.area == area
+        failed = Counter(failure.day for failure in self.failures if failure.area == area)
+        partitions = self._partitions(area)
+        urls = [self.workspace.layout.snapshot(one) for one in partitions]
+        with ThreadPoolExecutor(_READERS) as pool:  # a bucket answers in its own time
+            headers = list(pool.map(read_header, urls))
         return [
             Cell(
                 day=one.window.start,
-                items=read_header(self.workspace.layout.snapshot(one)).summary.count,
+                items=header.summary.count,
                 coverage=_mean([coverage[day] for day in one.window.days if day in coverage]),
                 failures=sum(failed[day] for day in one.window.days),
             )
-            for one in self._partitions(area)
+            for one, header in zip(partitions, headers, strict=True)
         ]
 
     def _coverage(self, area: str) -> dict[date, float]:
@@ -165,26 +184,23 @@ class _Lens:
         return cube_store(self.spec, anywhere, self.workspace).ledger(self.spec.record.quantity)
 
     def _attempts(self, area: str) -> Iterator[LedgerRow]:
-        for path in sorted(self.sizes):
-            match PurePosixPath(path).parts:
-                case ("recipes", name, file) if name == area and file.endswith(ATTEMPT):
-                    day = file.removesuffix(ATTEMPT)
-                    partition = Partition(self.spec.name, area, day, self.spec.cadence)
-                    found = attempt.read(partition, self.workspace)
-                    yield from () if found is None else found.rows
+        for day in self._failed.get(area, ()):
+            partition = Partition(self.spec.name, area, day, self.spec.cadence)
+            found = attempt.read(partition, self.workspace)
+            yield from () if found is None else found.rows
 
     def _has_cube(self, area: str) -> bool:
-        return any(path.startswith(f"cubes/{area}/") for path in self.sizes)
+        return area in self._with_cubes
 
     def _pictures(self) -> Iterator[Picture]:
         """The newest quicklook of each product over each AOI."""
         newest: dict[tuple[str, str], str] = {}
         for path in sorted(self.sizes):
-            match PurePosixPath(path).parts:
-                case ("published", product, area, _, name) if name.endswith(".png"):
+            match path.split("/"):
+                case ["published", product, area, _, name] if name.endswith(".png"):
                     newest[product, area] = path
         for (product, area), path in newest.items():
-            day = PurePosixPath(path).parts[3]
+            day = path.split("/")[3]
             title = f"{self.spec.name}, {product} of {area}, {day}"
             yield Picture(title=title, png=self._read(path))
 
@@ -231,7 +247,7 @@ def _models(
     events: list[ModelEvent] = []
     pictures: list[Picture] = []
     for path in sorted(sizes):
-        if PurePosixPath(path).name != _COLLECTION:
+        if not path.endswith(f"/{_COLLECTION}"):
             continue
         document = json.loads(storage.read_bytes(f"{workspace.layout.root}/{path}"))
         if _HISTORY in document:

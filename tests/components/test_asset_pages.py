@@ -69,6 +69,15 @@ def test_bands_of_a_cube_say_wavelength_and_class_codes():
     assert columns["SCL"].type == "uint8 (classes)"
 
 
+def test_every_index_says_its_formula():
+    columns = _columns(SPECS[dg.AssetKey(["earth_search_s2", "indices"])])
+    texts = [column.description for column in columns.values()]
+    assert columns["NDVI"].description.startswith(
+        "normalised difference vegetation index: (nir - red) / (nir + red) of the reflectance"
+    )
+    assert len(set(texts)) == len(texts) > 1
+
+
 def test_it_may_not_grow_old_unseen(spec):
     policy = spec.freshness_policy
     assert isinstance(policy, dg.FreshnessPolicy)

@@ -97,7 +97,7 @@ def test_the_component_names_every_index_that_inference_knows():
     from typing import get_args
 
     from geostack_dagster.components.provider_pipeline import IndexName
-    from geostack_dagster.inference.indices import INDICES
+    from geostack_dagster.domain.indices import INDICES
 
     assert set(get_args(IndexName)) == set(INDICES)
 

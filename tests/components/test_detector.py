@@ -1,6 +1,7 @@
 """A detector through Dagster: sensors with reasons, a blocking gate, and only what is stale."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -34,13 +35,14 @@ pytestmark = pytest.mark.timeout(600)  # trainings, on machines that others use 
 class Code:
     """A code location with one detector, over the cubes of a storage."""
 
-    def __init__(self, root, instance, **settings) -> None:
+    def __init__(self, root, instance, *, look=None, **settings) -> None:
+        look = replace(LOOK, **(look or {}))
         self.loop = loop_in(root, **settings)
         self.instance = instance
         instance.add_dynamic_partitions(AOIS.name, names(self.loop))
         self.definitions = dg.Definitions(
             assets=[*detector_assets(self.loop.spec, owners=[]), self._probability()],
-            sensors=[retrain_sensor(self.loop.spec, LOOK), reinfer_sensor(self.loop.spec, LOOK)],
+            sensors=[retrain_sensor(self.loop.spec, look), reinfer_sensor(self.loop.spec, look)],
             resources={"storage": Storage(root=str(root), aoi_folder="")},
             executor=dg.in_process_executor,
         )
@@ -225,6 +227,64 @@ def test_a_training_under_way_is_left_alone(code):
         )
     )
     assert code.tick("retrain").skip_message == "a training is already under way"
+
+
+def died(code, request, status=dg.DagsterRunStatus.FAILURE):
+    """A run of a request that ended so."""
+    run = dg.DagsterRun(job_name="__ASSET_JOB", status=status, tags=dict(request.tags))
+    code.instance.add_run(run)
+
+
+def test_a_training_that_died_is_asked_for_again_and_at_last_is_left_to_a_person(blank):
+    label(blank.loop, sites(blank.loop))
+    found = blank.tick("retrain")
+    keys = [found.run_requests[0].run_key]
+    for _ in range(2):
+        died(blank, found.run_requests[0])
+        found = blank.tick("retrain", found.cursor)
+        (request,) = found.run_requests
+        assert request.tags["geostack/data"] == keys[0]
+        keys.append(request.run_key)
+    assert len(set(keys)) == 3  # Dagster drops keys that it knows
+    died(blank, found.run_requests[0])
+    said = blank.tick("retrain", found.cursor).skip_message
+    assert "3 runs did not mend it" in said
+
+
+def test_labels_of_a_training_that_died_are_not_lost(code):
+    """Neither if it died before the network was trained, nor before the gate had its say."""
+    from geostack_dagster.pipeline.learning import training_set
+
+    label(code.loop, taught(code.loop)[:5], poison_of)
+    first = code.tick("retrain")
+    training_set.run(code.loop, names(code.loop))  # this far it came
+    died(code, first.run_requests[0])
+    second = code.tick("retrain", first.cursor)
+    said = second.run_requests[0].tags["geostack/reason"]
+    assert "new labels" in said
+    assert said.endswith("the last training ended without a verdict")
+
+    challenger.run(code.loop)
+    died(code, second.run_requests[0])
+    third = code.tick("retrain", second.cursor)
+    assert third.run_requests[0].tags["geostack/reason"] == (
+        "the last training ended without a verdict"
+    )
+    challenger.run(code.loop)  # trained before
+    evaluation.run(code.loop)
+    verdict.judge(code.loop)
+    died(code, third.run_requests[0])  # as a rejected one does
+    assert code.tick("retrain", third.cursor).skip_message.startswith("0 of ")
+
+
+def test_a_training_that_a_person_stopped_is_not_asked_for_again(code):
+    label(code.loop, taught(code.loop)[:5], poison_of)
+    first = code.tick("retrain")
+    died(code, first.run_requests[0], dg.DagsterRunStatus.CANCELED)
+    assert "0 of " in code.tick("retrain", first.cursor).skip_message
+    label(code.loop, taught(code.loop)[5:6], poison_of)  # something new: all count again
+    (request,) = code.tick("retrain", first.cursor).run_requests
+    assert "new labels" in request.tags["geostack/reason"]
 
 
 def test_the_gate_blocks_what_was_poisoned(code):

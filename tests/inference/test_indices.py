@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from geostack_dagster.domain.indices import INDICES
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.indices import (
-    INDICES,
     Encoding,
     bands_needed,
     compute,
@@ -58,6 +58,8 @@ def test_every_index_is_documented_and_asks_for_known_bands() -> None:
         assert set(index.bands) <= set(ROLES)
         assert index.long_name
         assert index.reference
+        value = eval(index.words, {"__builtins__": {}}, PIXEL)
+        assert value == pytest.approx(BY_HAND[index.name])
 
 
 def test_order_and_duplicates_of_the_names_are_kept_and_dropped() -> None:

@@ -12,7 +12,7 @@ from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.inference.detector import Detector
 from geostack_dagster.learning.calibrate import calibrated
 from geostack_dagster.learning.canary import CanaryPlan, release
-from geostack_dagster.learning.evaluate import Bootstrap, evaluate
+from geostack_dagster.learning.evaluate import Bootstrap, compare, evaluate
 from geostack_dagster.learning.finders import Classical, Learned
 from geostack_dagster.learning.gate import Decision, Evidence, Outcome, Rules, decide
 from geostack_dagster.learning.integrity import Integrity, examine
@@ -186,6 +186,94 @@ def test_a_slice_that_loses_is_named(first):
     assert any(name.startswith("recall of ") for name in names)
     few = failed(decide(evidence, dataclasses.replace(lenient, slice_plumes=500)))
     assert not any("where" in name or "recall of" in name for name in few)
+
+
+def without_plumes(evaluation):
+    """The same scenes, had there been no plume in them."""
+    nothing = np.asarray(0)
+    return dataclasses.replace(
+        evaluation,
+        scenes=tuple(
+            dataclasses.replace(
+                scene,
+                truths=(),
+                counts=scene.counts._replace(
+                    plume=0 * scene.counts.plume, truths=nothing, found=nothing, hits=nothing
+                ),
+            )
+            for scene in evaluation.scenes
+        ),
+    )
+
+
+def unobserved(evaluation):
+    """The same scenes under cloud: nothing can be said anywhere."""
+    return dataclasses.replace(
+        evaluation,
+        scenes=tuple(
+            dataclasses.replace(
+                scene, truths=(), counts=scene.counts._make(0 * count for count in scene.counts)
+            )
+            for scene in evaluation.scenes
+        ),
+    )
+
+
+@pytest.mark.parametrize("spoil", [without_plumes, unobserved])
+def test_where_there_is_nothing_to_tell_by_nothing_is_rejected(first, spoil):
+    """Nor promoted, and it is said why."""
+    champion = dataclasses.replace(first.challenger, finder="champion")
+    parts = {"challenger": first.challenger, "baseline": first.baseline, "champion": champion}
+    decision = decide(
+        dataclasses.replace(first, **{name: spoil(one) for name, one in parts.items()}), RULES
+    )
+    assert decision.outcome is Outcome.SHADOW
+    assert "enough evidence" in failed(decision)
+    assert any("no plume to tell by" in reason for reason in decision.reasons)
+    json.dumps(decision.to_json(), allow_nan=False)
+
+
+def missing(evaluation, count):
+    """The finder, had it missed one of the plumes that it found in so many scenes."""
+    left, scenes = count, []
+    for scene in evaluation.scenes:
+        taken = min(left, int(scene.counts.found), 1)
+        left -= taken
+        counts = scene.counts._replace(
+            found=scene.counts.found - taken, right=scene.counts.right - taken
+        )
+        scenes.append(dataclasses.replace(scene, counts=counts))
+    return dataclasses.replace(evaluation, scenes=tuple(scenes))
+
+
+def test_a_loss_is_rejected_where_it_is_likely_and_else_it_is_not_shown_that_there_is_none(first):
+    """The same evidence against two rules: the 5th percentile fails both, the median but one."""
+    champion = dataclasses.replace(first.challenger, finder="champion")
+    ours = missing(first.challenger, 3)
+    gain = compare(ours, champion, "object_f1", first.bootstrap)
+    assert gain.low < gain.median < 0
+    evidence = dataclasses.replace(first, challenger=ours, champion=champion)
+    name = "not worse than the champion in object_f1"
+    for loss, outcome in (
+        (-gain.median / 2, Outcome.REJECT),
+        (-(gain.low + gain.median) / 2, Outcome.SHADOW),
+    ):
+        rules = dataclasses.replace(RULES, f1_loss=loss, slice_plumes=10_000)
+        decision = decide(evidence, rules)
+        assert failed(decision)[name] is outcome
+        assert decision.outcome is outcome
+
+
+def test_a_slice_is_rejected_only_where_chance_does_not_explain_its_loss(first):
+    champion = dataclasses.replace(first.challenger, finder="champion")
+    rules = dataclasses.replace(RULES, f1_loss=1.0, slice_plumes=5, slice_recall_loss=0.0)
+    one = dataclasses.replace(first, challenger=missing(first.challenger, 1), champion=champion)
+    losses = [
+        outcome
+        for name, outcome in failed(decide(one, rules)).items()
+        if name.startswith("detection_rate where")
+    ]
+    assert losses == [Outcome.SHADOW]
 
 
 def test_one_false_alarm_more_is_no_proof(first):

@@ -268,6 +268,20 @@ def test_a_spoiled_collection_is_not_taken_for_an_empty_one(local):
         local.add(card(seed=1), NOW)
 
 
+@pytest.mark.parametrize("spoil", [lambda raw: raw[:-200], lambda raw: b"{}"])
+def test_a_model_whose_item_is_cut_off_is_named(local, spoil):
+    first = local.add(card(), NOW)
+    second = local.add(card(seed=1), NOW)
+    promote(local, first)
+    url = local.item_url(second)
+    storage.write_bytes(url, spoil(storage.read_bytes(url)))
+    for look in (local.load, local.digest_of, lambda name: promote(local, name)):
+        with pytest.raises(IntegrityError, match=f"the Item of {second} is cut off .*: restore"):
+            look(second)
+    assert local.aliases.champion == first
+    assert local.load("champion").id == first
+
+
 def test_families_do_not_mix(local):
     local.add(card(), NOW)
     with pytest.raises(ConfigurationError, match="does not belong"):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import spyndex
 
-from geostack_dagster.inference.indices import INDICES, compute
+from geostack_dagster.domain.indices import INDICES
+from geostack_dagster.inference.indices import compute
 
 SYMBOLS = {"blue": "B", "green": "G", "red": "R", "nir": "N", "swir16": "S1", "swir22": "S2"}
 CONSTANTS = {"g": 2.5, "C1": 6.0, "C2": 7.5}

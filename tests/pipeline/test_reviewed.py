@@ -62,9 +62,34 @@ def test_states_are_read_and_open_features_are_counted():
             ),
             "not valid .*Self-intersection.*draw it again",
         ),
+        (
+            file_of(
+                feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]})
+            ),
+            "does not end where it begins.*close it, or draw it again",
+        ),
+        (
+            json.dumps(
+                {
+                    "type": "FeatureCollection",
+                    "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32640"}},
+                    "features": [feature()],
+                }
+            ).encode(),
+            "the layer's `crs` is .*32640.*export it in EPSG:4326",
+        ),
         (file_of(feature(mapping(box(4e5, 5e6, 4.1e5, 5.1e6)))), "not in degrees.*EPSG:4326"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_feature_and_the_remedy(content, told):
     with pytest.raises(ConfigurationError, match=told):
         read_review(content)
+
+
+@pytest.mark.parametrize(
+    "crs", ["urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326"]
+)
+def test_degrees_may_be_said_as_older_editors_do(crs):
+    document = json.loads(file_of(feature()))
+    document["crs"] = {"type": "name", "properties": {"name": crs}}
+    assert len(read_review(json.dumps(document).encode()).labels) == 1

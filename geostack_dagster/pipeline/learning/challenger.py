@@ -20,13 +20,16 @@ from geostack_dagster.learning.samples import assemble
 from geostack_dagster.learning.splits import Split
 from geostack_dagster.learning.train import Progress, Trained, fit
 from geostack_dagster.pipeline.artefacts import Artefact
-from geostack_dagster.pipeline.learning.documents import read_document, write_document
+from geostack_dagster.pipeline.learning.documents import (
+    CHALLENGER,
+    read_document,
+    write_document,
+)
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.learning.training_set import TrainingSet, required
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.publish.chart import Axes, chart
 
-POINTER = "challenger.json"
 _POINTS = 100
 
 
@@ -49,7 +52,7 @@ def run(loop: Loop, *, progress: Callable[[Progress], None] | None = None) -> St
         _train(loop, found, model, progress)
     facts = read_document(loop.url("trainings", f"{model}.json"))
     write_document(
-        loop.url(POINTER),
+        loop.url(CHALLENGER),
         {"model": model, "data": found.data, "inputs": found.inputs, "asked": _now()},
     )
     losses = facts.pop("losses")

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from geostack_dagster import storage
+from geostack_dagster.errors import IntegrityError
+
+CHALLENGER = "challenger.json"
+"""Names the present challenger, and what it learnt from."""
 
 
 def read_document(url: str) -> dict[str, Any]:
@@ -12,13 +16,22 @@ def read_document(url: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is none.
+        IntegrityError: If it is cut off, or none of the loop's.
     """
-    found: dict[str, Any] = json.loads(storage.read_bytes(url))
+    content = storage.read_bytes(url)
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise IntegrityError(
+            f"{url} is cut off or no JSON ({error}); restore it, or delete it to make it anew"
+        ) from error
+    if not isinstance(found, dict):
+        raise IntegrityError(f"{url} is no document of the loop; restore it, or delete it")
     return found
 
 
 def find_document(url: str) -> dict[str, Any] | None:
-    """A document; None if there is none."""
+    """A document; None if there is none. Raises IntegrityError as `read_document`."""
     try:
         return read_document(url)
     except FileNotFoundError:

@@ -4,7 +4,7 @@ Features are of whole scenes; they come from the maps and their uncertainty, not
 every new scene counts. The champion's own training set is the reference, matched by season.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
@@ -44,6 +44,8 @@ _MOST_SCENES = 400
 def run(loop: Loop, aois: Sequence[str], *, today: date | None = None) -> StageReport:
     """Compare the newest scenes with those that the champion learned from.
 
+    Nothing is read again if neither pixels nor champion nor rule changed since the last look.
+
     Args:
         loop: The detector.
         aois: Registered AOIs.
@@ -55,23 +57,27 @@ def run(loop: Loop, aois: Sequence[str], *, today: date | None = None) -> StageR
     since = (today or datetime.now(UTC).date()) - timedelta(days=loop.spec.recent_days)
     learnt = {one.scene.id for one in reference}
     current = [one for one in _recent(loop, aois, since) if one.scene.id not in learnt]
-    found = detect_drift(observed(loop, reference), observed(loop, current), loop.drift)
-    document = _document(found, champion)
-    write_document(loop.url(POINTER), document)
-    moved: list[Mapping[str, Any]] = [asdict(one) for one in found.features]
+    mark = _mark(loop, champion, reference, current)
+    document = last_drift(loop)
+    unchanged = document is not None and document.get("mark") == mark
+    if document is None or not unchanged:
+        found = detect_drift(observed(loop, reference), observed(loop, current), loop.drift)
+        document = _document(found, champion, mark)
+        write_document(loop.url(POINTER), document)
+    written = Outcome.EMPTY if document["drifted"] is None else Outcome.WRITTEN
     return StageReport(
-        outcome=Outcome.EMPTY if found.drifted is None else Outcome.WRITTEN,
-        fingerprint=fingerprint(document),
-        note="no champion yet" if champion is None else found.reason,
+        outcome=Outcome.UNCHANGED if unchanged else written,
+        fingerprint=mark,
+        note="no champion yet" if champion is None else document["reason"],
         facts={
-            "drifted": found.drifted,
-            "chance": None if np.isnan(found.chance) else found.chance,
-            "discrepancy": None if np.isnan(found.discrepancy) else found.discrepancy,
-            "reference_scenes": found.reference,
-            "current_scenes": found.current,
+            "drifted": document["drifted"],
+            "chance": document["chance"],
+            "discrepancy": document["discrepancy"],
+            "reference_scenes": document["reference"],
+            "current_scenes": document["current"],
             "champion": champion,
         },
-        tables={"features": moved},
+        tables={"features": document["features"]},
         artefact=Artefact(loop.url(POINTER), {"champion": loop.registry.url}),
         seconds=perf_counter() - started,
     )
@@ -131,11 +137,22 @@ def _recent(loop: Loop, aois: Iterable[str], since: date) -> list[Labelled]:
     return sorted(found, key=lambda one: (one.day, one.scene.id))[-_MOST_SCENES:]
 
 
-def _document(found: Drift, champion: str | None) -> dict[str, Any]:
+def _mark(
+    loop: Loop, champion: str | None, reference: Sequence[Labelled], current: Sequence[Labelled]
+) -> str:
+    """Fingerprint of all that decides the answer: the pixels of both sides, and the rule."""
+    sides = (reference, current)
+    pixels = [sorted([one.scene.id, one.made_from] for one in side) for side in sides]
+    return fingerprint([champion, *pixels, loop.spec.code_version("drift")])
+
+
+def _document(found: Drift, champion: str | None, mark: str) -> dict[str, Any]:
     return {
+        "mark": mark,
         "champion": champion,
         "drifted": found.drifted,
         "chance": None if np.isnan(found.chance) else found.chance,
+        "discrepancy": None if np.isnan(found.discrepancy) else found.discrepancy,
         "reason": found.reason,
         "reference": found.reference,
         "current": found.current,

@@ -21,8 +21,11 @@ from geostack_dagster.learning.integrity import examine
 from geostack_dagster.learning.splits import Split
 from geostack_dagster.pipeline.artefacts import Artefact
 from geostack_dagster.pipeline.learning.beside import Side, keep_picture, kept_picture, picture_of
-from geostack_dagster.pipeline.learning.challenger import POINTER
-from geostack_dagster.pipeline.learning.documents import find_document, write_document
+from geostack_dagster.pipeline.learning.documents import (
+    CHALLENGER,
+    find_document,
+    write_document,
+)
 from geostack_dagster.pipeline.learning.scenes import Labelled, whole
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.learning.training_set import TrainingSet, required
@@ -54,7 +57,7 @@ def match_of(loop: Loop, found: TrainingSet | None = None) -> Match:
     Raises:
         ConfigurationError: If there is no challenger or no training set.
     """
-    pointer = find_document(loop.url(POINTER))
+    pointer = find_document(loop.url(CHALLENGER))
     if pointer is None:
         raise ConfigurationError(
             f"{loop.spec.name} has no challenger; materialize {loop.spec.name}/challenger first"
@@ -204,8 +207,8 @@ def _report(
     return StageReport(
         outcome=Outcome.UNCHANGED if unchanged else Outcome.WRITTEN,
         fingerprint=match.name,
-        note=f"{match.challenger} against {match.champion or 'the baseline alone'}: average "
-        f"precision {challenger['average_precision']:.3f} on {challenger['plumes']:.0f} plumes",
+        note=f"{match.challenger} against {match.champion or 'the baseline alone'}: "
+        f"{_precision(challenger)} on {challenger['plumes']:.0f} plumes",
         facts={
             "challenger": match.challenger,
             "champion": match.champion,
@@ -233,6 +236,11 @@ def _report(
         ),
         seconds=seconds,
     )
+
+
+def _precision(summary: Mapping[str, Any]) -> str:
+    found = summary["average_precision"]
+    return "nothing to score" if found is None else f"average precision {found:.3f}"
 
 
 def _diagram(model: str, bins: Sequence[Sequence[float]]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 from jaxtyping import UInt8
+from shapely.geometry.base import BaseGeometry
 
 from geostack_dagster import storage
 from geostack_dagster.cube.slots import Slot
@@ -22,7 +23,7 @@ from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import NoDataError
 from geostack_dagster.inference.enhancement import Calibration
 from geostack_dagster.inference.plumes import State
-from geostack_dagster.learning.chips import Chip
+from geostack_dagster.learning.chips import Chip, cut_there
 from geostack_dagster.learning.labels import Caution, Label, pixel_states, rasterize, read_labels
 from geostack_dagster.learning.scenes import WHOLE, Maps, PixelState, Scene
 from geostack_dagster.pipeline import cube
@@ -241,7 +242,8 @@ def _scene(spec: PipelineSpec, workspace: Workspace, aoi: str, slot: Slot, grid:
     return Scene(
         id=f"{spec.name}/{aoi}/{slot.day.isoformat()}",
         acquired=acquired,
-        orbit=_orbit(spec, workspace, aoi, slot.day) or f"{spec.provider.slug}-{acquired:%Y%m%d%H}",
+        # Without a number all of a solar day stay together: no hour cuts an overpass in two.
+        orbit=_orbit(spec, workspace, aoi, slot.day) or f"{spec.provider.slug}-{slot.day}",
         crs=grid.crs,
         transform=(grid.resolution, 0.0, grid.left, 0.0, -grid.resolution, grid.top),
         shape=(grid.height, grid.width),
@@ -265,8 +267,8 @@ def _orbit(spec: PipelineSpec, workspace: Workspace, aoi: str, day: date) -> str
     return min(found, default=None)
 
 
-def _footprint(grid: Grid) -> shapely.Polygon:
-    """Rectangle of the grid in longitude and latitude."""
+def _footprint(grid: Grid) -> BaseGeometry:
+    """Rectangle of the grid in longitude and latitude, cut at the antimeridian as labels are."""
     outline = Scene(
         id="",
         acquired=datetime.now(UTC),
@@ -276,4 +278,4 @@ def _footprint(grid: Grid) -> shapely.Polygon:
         shape=(grid.height, grid.width),
     )
     corners = ((0, 0), (0, grid.width), (grid.height, grid.width), (grid.height, 0))
-    return shapely.Polygon([outline.position(row, column) for row, column in corners])
+    return cut_there(shapely.Polygon([outline.position(row, column) for row, column in corners]))

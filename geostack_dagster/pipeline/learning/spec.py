@@ -15,7 +15,7 @@ STAGES = ("training_set", "challenger", "evaluation", "gate", "champion")
 _CODE = {
     "training_set": (1, ("splits", "cutting", "shares", "caution")),
     "challenger": (1, ("training", "inject")),
-    "evaluation": (2, ("rules", "bootstrap", "canaries")),
+    "evaluation": (3, ("rules", "bootstrap", "canaries")),
     "gate": (1, ()),
     "champion": (1, ()),
     "drift": (1, ("drift",)),

@@ -6,14 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from geostack_dagster.pipeline.labels import LabelSet, label_log, stored_labels
-from geostack_dagster.pipeline.learning.documents import find_document
+from geostack_dagster.pipeline.learning.documents import CHALLENGER, find_document
 from geostack_dagster.pipeline.learning.drift import last_drift
 from geostack_dagster.pipeline.learning.settings import Loop
 from geostack_dagster.pipeline.learning.spec import RetrainRule
-from geostack_dagster.pipeline.learning.training_set import latest, statement
-
-_OVERLAP = 2
-"""Entries of the log before the mark that are looked at again."""
+from geostack_dagster.pipeline.learning.training_set import TrainingSet, statement, stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +19,13 @@ class Known:
 
     now: datetime
     new_labels: int
-    """Labels that say something which the last training set did not know."""
+    """Labels that say something which the last model did not learn from."""
     learnt_labels: int
-    """Labels that the last training set knew."""
+    """Labels that the last model learnt from."""
     trained: datetime | None
     """When a training was last asked for or done; None if never."""
+    has_died: bool = False
+    """Whether the last training that was asked for ended without a verdict."""
     drift: str | None = None
     """What the drift test said, if it found any."""
 
@@ -61,6 +60,8 @@ def advise(known: Known, rule: RetrainRule) -> Advice:
         reasons.append(f"the last training is {age.days} days old, and there are new labels")
     if known.drift is not None:
         reasons.append(known.drift)
+    if known.has_died:
+        reasons.append("the last training ended without a verdict")
     if not reasons:
         return Advice(
             reasons=(),
@@ -81,7 +82,9 @@ def _wanted(reasons: Sequence[str]) -> Advice:
     return Advice(reasons=tuple(reasons), note="; ".join(reasons))
 
 
-def look(loop: Loop, *, mark: int, asked: datetime | None, now: datetime) -> Known:
+def look(
+    loop: Loop, *, mark: int, asked: datetime | None, now: datetime, has_died: bool = False
+) -> Known:
     """What is known now.
 
     Args:
@@ -89,16 +92,16 @@ def look(loop: Loop, *, mark: int, asked: datetime | None, now: datetime) -> Kno
         mark: Entries of the label log that an earlier training already stands for.
         asked: When a training was last asked for.
         now: The present.
+        has_died: Whether that one ended without a verdict: then it stands for nothing.
     """
-    found = latest(loop)
+    found = _learnt(loop)
     statements = {} if found is None else found.statements
     entries = len(label_log(loop.workspace))
-    new = 0
-    if entries > mark or found is None:
-        sets = stored_labels(loop.workspace).sets[max(0, mark - _OVERLAP) :]
-        new = _new(sets, statements)
-    trained = _trained(loop)
-    times = [one for one in (asked, trained) if one is not None]
+    since = 0 if has_died or found is None else mark
+    # Past the mark all of them are held against what was learnt: also those that a training which
+    # was cancelled stood for.
+    new = _new(stored_labels(loop.workspace).sets, statements) if entries > since else 0
+    times = [one for one in (None if has_died else asked, _trained(loop)) if one is not None]
     drift = last_drift(loop)
     champion = loop.registry.aliases.champion  # drift from what another one learnt is past
     is_drift = drift is not None and drift["drifted"] and drift["champion"] == champion
@@ -107,6 +110,7 @@ def look(loop: Loop, *, mark: int, asked: datetime | None, now: datetime) -> Kno
         new_labels=new,
         learnt_labels=len(statements),
         trained=max(times, default=None),
+        has_died=has_died,
         drift=drift["reason"] if drift is not None and is_drift else None,
     )
 
@@ -119,10 +123,27 @@ def _new(sets: Sequence[LabelSet], known: Mapping[str, str]) -> int:
 
 def trained_on(loop: Loop) -> str | None:
     """Fingerprint of the material that the present challenger learnt from."""
-    document = find_document(loop.url("challenger.json"))
+    document = find_document(loop.url(CHALLENGER))
     return None if document is None else str(document["inputs"])
 
 
+def is_judged(loop: Loop, since: datetime) -> bool:
+    """Whether a challenger was asked for since then and promoted, shadowed or rejected."""
+    document = find_document(loop.url(CHALLENGER))
+    if document is None or datetime.fromisoformat(document["asked"]) < since:
+        return False
+    model, registry = document["model"], loop.registry
+    return registry.aliases.champion == model or any(
+        event["model"] == model and "decision" in event for event in registry.history
+    )
+
+
+def _learnt(loop: Loop) -> TrainingSet | None:
+    """What the present challenger learnt from; a set that no training used is not learnt."""
+    document = find_document(loop.url(CHALLENGER))
+    return None if document is None else stored(loop, f"{document['inputs']}-{document['data']}")
+
+
 def _trained(loop: Loop) -> datetime | None:
-    document: dict[str, Any] | None = find_document(loop.url("challenger.json"))
+    document: dict[str, Any] | None = find_document(loop.url(CHALLENGER))
     return None if document is None else datetime.fromisoformat(document["asked"])

@@ -182,7 +182,8 @@ def _rollback_of(loop: Loop, model: str) -> dict[str, Any] | None:
 def _is_recorded(loop: Loop, decision: Decision) -> bool:
     """Whether the last that happened to the challenger is this decision."""
     events = [one for one in loop.registry.history if one["model"] == decision.challenger]
-    return bool(events) and events[-1].get("decision") == decision.to_json()
+    told = events[-1].get("decision") if events else None
+    return told is not None and Decision.of_json(told) == decision
 
 
 def _override_url(loop: Loop, match: Match) -> str:

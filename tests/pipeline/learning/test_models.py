@@ -28,6 +28,7 @@ from tests.pipeline.learning.sites import (
     loop_in,
     names,
     poison_of,
+    review,
     sites,
     write_cube,
 )
@@ -138,6 +139,23 @@ def test_the_champion_is_not_judged_against_itself(loop):
     assert loop.registry.history == before
 
 
+def test_scenes_without_a_plume_cannot_judge_and_it_is_said(fresh):
+    taught = [site for site in sites(fresh) if site.split is not Split.GATE]
+    label(fresh, taught)
+    judging = [site for site in sites(fresh) if site.split is Split.GATE]
+    label(fresh, judging, lambda workspace, site: [review(workspace, site)])
+    short = loop_in(fresh.workspace.root, training=SETTINGS["training"] | {"steps": 10})
+    training_set.run(short, names(short))
+    challenger.run(short)
+    report = evaluation.run(short)
+    assert "nothing to score on 0 plumes" in report.note
+    judged = verdict.judge(short)
+    assert judged.decision.outcome is Outcome.SHADOW
+    assert judged.passed
+    assert any("no plume to tell by" in one for one in judged.decision.reasons)
+    assert verdict.promote(short).facts["champion"] is None
+
+
 def test_poisoned_labels_are_rejected_with_the_reason(loop):
     champion = loop.registry.aliases.champion
     poisoned(loop)
@@ -146,10 +164,11 @@ def test_poisoned_labels_are_rejected_with_the_reason(loop):
     assert judged.decision.outcome is Outcome.REJECT
     assert any("average_precision" in reason for reason in judged.decision.reasons)
     assert verdict.promote(loop).facts["champion"] == champion
-    last = loop.registry.history[-1]
-    assert (last["event"], last["by"]) == ("rejected", "gate")
+    history = loop.registry.history
+    assert (history[-1]["event"], history[-1]["by"]) == ("rejected", "gate")
     verdict.judge(loop)
-    assert loop.registry.history[-1] == last  # once is enough
+    assert loop.registry.history == history  # once is enough
+    assert [one["event"] for one in history].count("rejected") == 1
 
 
 def test_a_person_decides_otherwise_and_it_is_on_record(loop):
@@ -204,3 +223,13 @@ def test_drift_is_seen_where_pixels_change(loop):
     assert loud.facts["drifted"] is True
     assert loud.facts["current_scenes"] == len(sites(loop))
     assert drift.last_drift(loop)["reason"].startswith("drift: ")
+
+    again = drift.run(wide, names(loop))
+    assert again.outcome is Done.UNCHANGED
+    assert again.fingerprint == loud.fingerprint != quiet.fingerprint
+    assert (again.facts, again.tables, again.note) == (loud.facts, loud.tables, loud.note)
+    one = sites(loop)[0]
+    write_cube(loop.workspace, Later(one.number, one.split), gain=2.1)
+    after = drift.run(wide, names(loop))
+    assert after.outcome is Done.WRITTEN
+    assert after.fingerprint != loud.fingerprint

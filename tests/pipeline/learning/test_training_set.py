@@ -4,19 +4,27 @@ import dataclasses
 
 import numpy as np
 import pytest
+import shapely
 
-from geostack_dagster.errors import ConfigurationError, NoDataError
+from geostack_dagster import storage
+from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.errors import ConfigurationError, IntegrityError, NoDataError
 from geostack_dagster.inference.plumes import State
+from geostack_dagster.learning.chips import index_scene
+from geostack_dagster.learning.labels import read_labels
 from geostack_dagster.learning.scenes import PixelState
 from geostack_dagster.learning.splits import Split
 from geostack_dagster.pipeline.labels import add_labels
 from geostack_dagster.pipeline.learning import training_set
-from geostack_dagster.pipeline.learning.scenes import whole
+from geostack_dagster.pipeline.learning.scenes import CubeSource, scenes_of, whole
 from geostack_dagster.pipeline.learning.training_set import collect, latest, required
 from geostack_dagster.pipeline.report import Outcome
 from tests.pipeline.learning.sites import (
+    SPEC,
+    Site,
     label,
     labels_of,
+    loop_in,
     names,
     poison_of,
     review,
@@ -141,3 +149,57 @@ def test_a_withdrawn_plume_teaches_nothing(loop):
     states = whole(found.source(loop), one).states
     others = [each for each in one.labels if each.state is State.PLUME]
     assert (states == PixelState.PLUME).any() == bool(others)
+
+
+class AtTheDateLine(Site):
+    """An AOI across the antimeridian, with one scene."""
+
+    @property
+    def aoi(self):
+        return AOI.from_bbox(self.name, (179.97, 38.2, -179.97, 38.25))
+
+
+@pytest.mark.parametrize("west", [179.99, -180.01], ids=["beyond 180", "beyond -180"])
+def test_labels_across_the_antimeridian_belong_to_the_scene_there(tmp_path, west):
+    """However their longitudes are written, and no label from the other way round does."""
+    loop = loop_in(tmp_path)
+    site = AtTheDateLine(1, Split.TRAIN)
+    loop.workspace.pin(site.aoi)
+    write_cube(loop.workspace, site)
+    there = shapely.box(west, 38.21, west + 0.02, 38.24)
+    elsewhere = shapely.box(10.0, 38.21, 10.02, 38.24)
+    labels = read_labels(
+        {
+            "features": [
+                dataclasses.replace(
+                    review(loop.workspace, site), id=name, geometry=place, state=State.PLUME
+                ).to_feature()
+                for name, place in (("there", there), ("elsewhere", elsewhere))
+            ]
+        }
+    )
+    (scene,) = scenes_of(SPEC, loop.workspace, site.name, labels)
+    assert [one.id for one in scene.labels] == ["there"]
+    source = CubeSource.of(loop.workspace, [SPEC], [scene], loop.caution)
+    plume = whole(source, scene).states == PixelState.PLUME
+    metres = 0.02 * 111_195 * np.cos(np.radians(38.225)), 0.03 * 111_195
+    assert plume.sum() * 60.0**2 == pytest.approx(metres[0] * metres[1], rel=0.05)
+    chips = index_scene(scene.scene, whole(source, scene), scene.labels, loop.cutting)
+    assert {chip.plumes for chip in chips if chip.plume_fraction} == {("there",)}
+
+
+def test_all_of_a_day_is_one_overpass_where_granules_state_no_orbit(tmp_path):
+    """No full hour, and no midnight of UTC, comes between neighbours."""
+    loop = loop_in(tmp_path)
+    site = sites(loop)[0]
+    loop.workspace.pin(site.aoi)
+    write_cube(loop.workspace, site)
+    (scene,) = scenes_of(SPEC, loop.workspace, site.name, None)
+    assert scene.scene.orbit == f"lpcloud-{site.day}"
+
+
+def test_a_document_that_is_cut_off_is_named(loop):
+    url = loop.url("training_set.json")
+    storage.write_bytes(url, storage.read_bytes(url)[:-5])
+    with pytest.raises(IntegrityError, match=r"training_set\.json is cut off .* restore it"):
+        training_set.run(loop, names(loop))
