@@ -199,7 +199,8 @@ class _Again:
         runs = self.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
         is_busy = [any(may_make(run, one.spec.name, one.key) for run in runs) for one in stale]
         self.under_way = sum(is_busy)
-        chosen, given_up = [], []
+        chosen: list[tuple[_Output, int]] = []
+        given_up: list[str] = []
         for one, busy in zip(stale, is_busy, strict=True):
             if self.under_way + len(chosen) >= most:
                 break

@@ -149,7 +149,7 @@ def content_digest(maps: Maps) -> str:
 
 def cut_there(outline: shapely.Polygon) -> BaseGeometry:
     """An outline whose longitudes stay within +-180, as those of labels do."""
-    return shape(cut("a window", mapping(outline)))
+    return shape(dict(cut("a window", mapping(outline))))
 
 
 def _starts(length: int, cutting: Cutting) -> list[int]:

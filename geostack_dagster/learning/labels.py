@@ -258,7 +258,7 @@ def _geometry(stated: Any, name: str) -> Polygon | MultiPolygon | None:
     if not isinstance(found, Polygon | MultiPolygon) or found.is_empty:
         return None
     try:
-        whole = shape(cut(f"label {name}", mapping(found)))
+        whole = shape(dict(cut(f"label {name}", mapping(found))))
     except ConfigurationError as error:
         raise IntegrityError(str(error)) from error
     return whole if isinstance(whole, Polygon | MultiPolygon) else None
