@@ -9,15 +9,17 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from geostack_dagster.domain.item import Item, item_id, number, properties
+from geostack_dagster.domain.item import Item, item_id, number, parse_datetime, properties
 from geostack_dagster.domain.radiometry import processing_baseline
 
 _PRODUCT = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})"
     r"(?:_N\d{4})?_R\d{3}_T(?P<tile>\d{2}[A-Z]{3})"
 )
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _DATASTRIP_SENSED = re.compile(r"_S(\d{8}T\d{6})")
 
 
@@ -95,14 +97,18 @@ def _text(item: Item) -> str:
 
 
 def _rank(item: Item) -> tuple[Any, ...]:
-    found = properties(item)
-    processed = found.get("s2:generation_time") or found.get("processing:datetime")
     return (
         number(processing_baseline(item)) or 0.0,
-        str(processed or found.get("created") or ""),
-        str(found.get("updated") or ""),
+        _stated(item, "s2:generation_time", "processing:datetime", "created"),
+        _stated(item, "updated"),
         item_id(item),
     )
+
+
+def _stated(item: Item, *names: str) -> datetime:
+    """The first instant that is stated: as text, `13:00:00Z` would come after `13:00:00.5Z`."""
+    instants = (parse_datetime(properties(item).get(name)) for name in names)
+    return next((instant for instant in instants if instant is not None), _NEVER)
 
 
 _RANK_NAMES = ("processing baseline", "processing time", "update time", "id")
@@ -117,5 +123,7 @@ def _explained(loser: Item, lost: Identity, winner: Identity, kept: Item) -> Sup
 
 
 def _shown(rank: object) -> str:
-    """A baseline as archives write it: `05.10`, not 5.1."""
+    """A baseline as archives write it: `05.10`, not 5.1; instants in UTC."""
+    if isinstance(rank, datetime):
+        return "none" if rank == _NEVER else rank.isoformat().replace("+00:00", "Z")
     return f"{rank:05.2f}" if isinstance(rank, float) else str(rank)

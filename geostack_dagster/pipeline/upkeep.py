@@ -114,10 +114,17 @@ def _rolled_back(
 
 
 def release(partition: Partition, workspace: Workspace) -> bool:
-    """Let runs make a partition from its inputs again; False if nothing held it."""
+    """Let runs make a partition from its inputs again; False if nothing held it.
+
+    A rollback that is under way is waited for: one that fails puts back the hold that it found.
+
+    Raises:
+        ConflictError: If a run makes the partition for an hour.
+    """
     url = workspace.layout.hold(partition)
-    held = storage.exists(url)
-    storage.delete(url)
+    with claimed(workspace.layout.claim(partition)):
+        held = storage.exists(url)
+        storage.delete(url)
     return held
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from geostack_dagster.domain.identity import by_id, resolve, sentinel2
 
+PRODUCT = "S2A_MSIL2A_20240603T101559_N0510_R065_T32TMT_20240603T150000"
 ITEMS = st.lists(
     st.builds(
         lambda number, tile, baseline, updated: {
@@ -42,6 +43,25 @@ def test_resolving_twice_changes_nothing_and_every_loser_is_explained(items):
         assert loser.kept in {item["id"] for item in kept} or any(
             loser.kept == item["id"] for item in items
         )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("2024-06-03T13:00:00Z", "2024-06-03T13:00:00.500Z"),
+        ("2024-06-03T15:00:00+02:00", "2024-06-03T13:00:01Z"),
+        (None, "2024-06-03T13:00:00Z"),
+    ],
+)
+def test_the_newest_processing_is_the_latest_instant(earlier, later):
+    items = [
+        {"id": name, "properties": {"s2:product_uri": PRODUCT, "s2:generation_time": when}}
+        for name, when in (("z", earlier), ("a", later))
+    ]
+    for order in itertools.permutations(items):
+        kept, (dropped,) = resolve(order, sentinel2)
+        assert [item["id"] for item in kept] == ["a"]
+        assert "processing time" in dropped.reason
 
 
 def test_an_item_that_a_page_repeats_is_said_to_be_the_same():

@@ -1,12 +1,14 @@
 """History, rollback and maintenance of a pipeline's cubes."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from geostack_dagster import storage
-from geostack_dagster.errors import ConfigurationError, NoDataError
+from geostack_dagster.cube.repository import Repository
+from geostack_dagster.errors import ConfigurationError, NoDataError, ServiceError
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.reconcile import find_stale
@@ -127,6 +129,27 @@ def test_a_person_can_end_a_hold(chain, in_sandbox):
 
     np.testing.assert_array_equal(pixels(chain, OTHER), bad)
     in_sandbox.control.withdraw(renewed)
+
+
+def test_a_release_is_not_undone_by_a_rollback_that_fails(chain, monkeypatch):
+    chain.run(DAY)
+    partition, workspace = chain.partition(DAY), chain.workspace
+    good = history(chain.spec, FIELD.name, workspace)[0].snapshot
+    roll_back(chain.spec, partition, workspace, good)
+    asked: list[Future[bool]] = []
+
+    def fail(*_: object) -> None:
+        asked.append(pool.submit(release, partition, workspace))
+        wait(asked, timeout=1)  # it has to wait; if it does not, it is over by then
+        raise ServiceError("the disk is gone")
+
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(Repository, "rollback", fail)
+        with pytest.raises(ServiceError):
+            roll_back(chain.spec, partition, workspace, good)
+
+    assert asked[0].result()
+    assert not storage.exists(workspace.layout.hold(partition))
 
 
 def test_back_to_before_it_was_made_takes_back_what_was_made_of_it(chain):
