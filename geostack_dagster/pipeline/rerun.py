@@ -11,7 +11,7 @@ from geostack_dagster.cube.ledger import LedgerRow
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.partition import ATTEMPT, Partition
 from geostack_dagster.domain.swath import Geometry
-from geostack_dagster.errors import Reason, http_reason
+from geostack_dagster.errors import ConfigurationError, Reason, http_reason
 from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.plan import partition_dates
@@ -19,6 +19,7 @@ from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Workspace
 
+_REASONS = (*Reason, *map(http_reason, range(100, 600)))
 _MOVED = {*map(http_reason, attempt.GONE), Reason.REPLACED}
 """Reasons for which the catalogue may say something else by now."""
 
@@ -32,6 +33,21 @@ class Asked:
     start: date | None = None
     end: date | None = None
     """The day after the last."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can find nothing, which would look as if all were well.
+
+        Raises:
+            ConfigurationError: If the pattern fits no reason, or the dates are reversed.
+        """
+        if self.start is not None and self.end is not None:
+            Window(self.start, self.end)
+        if not any(fnmatchcase(reason, self.reason) for reason in _REASONS):
+            words = ", ".join(sorted(Reason))
+            raise ConfigurationError(
+                f"{self.reason!r} is no reason of a ledger; there are {words}, http-<status> such "
+                "as http-404, and patterns of them such as http-5*"
+            )
 
     def takes(self, window: Window) -> bool:
         """Whether a partition of these days is asked for."""

@@ -110,6 +110,8 @@ def test_the_command_lists_makes_and_says_what_is_left(failed, in_sandbox):
     [
         (("--aoi", "nowhere"), "no AOI nowhere is registered"),
         (("--start", "July"), "is not a date"),
+        (("--start", "2024-07-03", "--end", "2024-07-03"), "date range is backwards"),
+        (("--reason", "http_404"), "'http_404' is no reason of a ledger; there are contradiction"),
     ],
 )
 def test_a_wrong_ask_is_named(instance, asked, named):
