@@ -10,9 +10,9 @@ import orjson
 from pystac.link import Link
 from pystac_client.stac_api_io import StacApiIO
 from requests import Request, Response
-from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
+from geostack_dagster.catalog.connections import Connections
 from geostack_dagster.catalog.failure import failure, not_json, refused, retrying
 from geostack_dagster.domain.hrefs import canonical, redact
 from geostack_dagster.errors import GeostackError, ServiceError
@@ -44,7 +44,7 @@ class ApiIO(StacApiIO):
     def __init__(self, url: str, *, connections: int, headers: Headers | None) -> None:
         super().__init__(timeout=_TIMEOUT_S, max_retries=None)
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+            self.session.mount(scheme, Connections(connections))
         self._host = urlsplit(url).netloc
         self._headers = headers
 

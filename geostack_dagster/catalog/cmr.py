@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 import requests
 from earthaccess import DataCollections, DataGranules
-from requests.adapters import HTTPAdapter
 
 from geostack_dagster.catalog.api import Headers
 from geostack_dagster.catalog.ask import Ask, Page
+from geostack_dagster.catalog.connections import Connections
 from geostack_dagster.catalog.failure import failure, not_json, retrying
 from geostack_dagster.catalog.umm import item_of
 from geostack_dagster.domain.aoi import AOI
@@ -178,7 +178,7 @@ def _session(url: str, connections: int) -> requests.Session:
     session = requests.Session()
     session.auth = _unsigned
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        session.mount(scheme, Connections(connections))
     return session
 
 
