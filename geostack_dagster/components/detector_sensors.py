@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geostack_dagster.components.detector_assets import loop_of
+from geostack_dagster.components.heap import HEAP
 from geostack_dagster.components.partitions import AOIS, partition_of
 from geostack_dagster.components.reconcile import IN_PROGRESS, MOST_ATTEMPTS, REASON, may_make
 from geostack_dagster.domain.hrefs import redact
@@ -64,6 +65,7 @@ def retrain_sensor(spec: DetectorSpec, look: Look) -> dg.SensorDefinition:
         from geostack_dagster.pipeline.learning.triggers import advise, is_judged, trained_on
         from geostack_dagster.pipeline.learning.triggers import look as look_at
 
+        HEAP.settle()
         cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
         if _is_busy(context.instance, spec.name):
             return dg.SkipReason("a training is already under way")
@@ -124,6 +126,7 @@ def reinfer_sensor(spec: DetectorSpec, look: Look) -> dg.SensorDefinition:
     )
     def reinfer(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """One tick."""
+        HEAP.settle()
         workspace: Workspace = context.resources.storage.workspace()
         loop = loop_of(spec, context.resources.storage)
         try:

@@ -68,7 +68,7 @@ def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """One tick."""
-        HEAP.settle()  # what the tick before imported
+        HEAP.settle()  # what the tick before imported and freed
         known = _known(context.instance, spec)
         if not known:
             return dg.SkipReason(f"no partition of {spec.name} was ever asked for")

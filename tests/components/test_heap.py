@@ -1,9 +1,13 @@
-"""What sensors import is set aside for good; what ticks leave is collected soon."""
+"""What sensors import is set aside for good; what ticks leave is collected soon, and given back."""
 
+import ctypes
 import gc
+import os
+import subprocess
 import sys
 from types import ModuleType
 
+import psutil
 import pytest
 
 from geostack_dagster.components.heap import Heap
@@ -25,3 +29,32 @@ def test_the_heap_is_set_aside_when_something_was_imported_and_only_then(
         assert gc.get_freeze_count() >= aside + len(kept)
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
+def test_memory_below_what_is_still_in_use_is_given_back() -> None:
+    heap, process = Heap(modules=sys.maxsize), psutil.Process()
+    held = [b"x" * (4000 + at % 2) for at in range(25_000)]  # 95 MiB, each too small to be mapped
+    scattered = held[::50]
+    held.clear()
+    before = process.memory_info().rss
+    heap.settle()
+    assert before - process.memory_info().rss > 50 * 2**20
+    assert len(scattered) == 500
+
+
+def test_arrow_takes_memory_from_where_it_is_given_back() -> None:
+    code = (
+        "import sys, geostack_dagster.definitions as code; code.defs(); "
+        "assert 'pyarrow' not in sys.modules; "
+        "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "system"
