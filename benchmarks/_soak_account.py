@@ -1,4 +1,4 @@
-"""What a soak did: runs, materializations, ticks, memory."""
+"""What a soak did: runs, materializations, ticks, and what its servers held."""
 
 import statistics
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import psutil
@@ -25,18 +25,30 @@ _MOST_SLOPE_MIB_MIN = 1.0
 """In the last third of a run, when all has been imported and every sensor has ticked many times."""
 
 
+class Sample(NamedTuple):
+    """What a process held at a time."""
+
+    minutes: float
+    mib: float
+    """Resident memory."""
+    files: int
+    """Open files and sockets."""
+    threads: int
+
+
 @dataclass
-class Memory:
-    """Resident memory of the servers over time.
+class Servers:
+    """What the servers held over time.
 
     Warm-up ends: modules are imported, caches fill, the heap finds its size. A leak goes on at the
     same pace. So a process is flat if in the last third of the run the median of the slopes between
     its samples is at most 1 MiB/min; a single step up or down does not move that median. Runs that
-    are too short to tell are not judged.
+    are too short to tell are not judged. Open files and threads are stated and not judged: they
+    come and go with what a tick reads, and pools of connections fill in steps.
     """
 
-    samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """Minutes and MiB by server."""
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    """By server."""
 
     def sample(self, root: psutil.Process, minutes: float) -> None:
         """Look at every process below `root` that serves; runs come and go."""
@@ -44,11 +56,12 @@ class Memory:
             with suppress(psutil.Error):
                 name = _name(process, root)
                 if name:
-                    size = process.memory_info().rss / MIB
-                    self.samples.setdefault(name, []).append((minutes, size))
+                    mib = process.memory_info().rss / MIB
+                    sample = Sample(minutes, mib, process.num_fds(), process.num_threads())
+                    self.samples.setdefault(name, []).append(sample)
 
     def figures(self) -> dict[str, dict[str, Any]]:
-        """For each server: MiB by thirds of the run, and how steep its last third is."""
+        """For each server: what it held by thirds of the run, and how its last third rose."""
         return {name: _figures(samples) for name, samples in sorted(self.samples.items())}
 
     def growing(self) -> list[str]:
@@ -126,20 +139,25 @@ def _name(process: psutil.Process, root: psutil.Process) -> str | None:
     return next((name for word, name in _SERVERS.items() if word in words), None)
 
 
-def _figures(samples: Sequence[tuple[float, float]]) -> dict[str, Any]:
+def _figures(samples: Sequence[Sample]) -> dict[str, Any]:
     third = max(len(samples) // 3, 1)
     last = samples[-third:]
-    slopes = [
-        (later[1] - earlier[1]) / (later[0] - earlier[0])
-        for earlier, later in combinations(last, 2)
-    ]
-    slope = statistics.median(slopes) if slopes else 0.0
-    is_long = samples[-1][0] - samples[0][0] >= _JUDGED_MIN
+    slope = _slope([(one.minutes, one.mib) for one in last])
+    is_long = samples[-1].minutes - samples[0].minutes >= _JUDGED_MIN
+    at = [samples[0], samples[third - 1], last[0], last[-1]]
     return {
-        "start_mib": round(samples[0][1], 1),
-        "third_mib": round(samples[third - 1][1], 1),
-        "two_thirds_mib": round(last[0][1], 1),
-        "end_mib": round(samples[-1][1], 1),
+        "mib": [round(one.mib, 1) for one in at],
         "slope_mib_min": round(slope, 2),
+        "files": [one.files for one in at],
+        "threads": [one.threads for one in at],
         "flat": slope <= _MOST_SLOPE_MIB_MIN if is_long else None,
     }
+
+
+def _slope(samples: Sequence[tuple[float, float]]) -> float:
+    """Median slope between any two of the samples (Theil and Sen)."""
+    slopes = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for earlier, later in combinations(samples, 2)
+    ]
+    return statistics.median(slopes) if slopes else 0.0

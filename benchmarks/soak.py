@@ -5,7 +5,7 @@
 Over the sandbox. Sensors look every half minute and schedules fire every five, so that they get
 into one another's way as often as they can. Exit code 0 says that no run or tick failed, that
 nothing was computed twice, and that the memory of every server stayed flat: in the last third of a
-run of at least twelve minutes it grew by no more than 1 MiB/min (`_soak_account.Memory`). The
+run of at least twelve minutes it grew by no more than 1 MiB/min (`_soak_account.Servers`). The
 figures also say which runs found nothing to do.
 """
 
@@ -27,7 +27,7 @@ from typing import Any
 import dagster as dg
 import httpx
 import psutil
-from _soak_account import Memory, ticks_of, work_of
+from _soak_account import Servers, ticks_of, work_of
 from _soak_feed import LATE_DATE, Feed
 from dagster._core.scheduler.instigation import InstigatorStatus
 
@@ -107,12 +107,12 @@ def soak(minutes: float, home: Path, pipelines: Sequence[str] = ()) -> dict[str,
         feed = Feed(running.sandbox.control)
         running.backfill(LATE_DATE, ["emmental", "rio_cuarto"])
         automations = running.switch_on()
-        memory, begin = Memory(), time.monotonic()
+        servers, begin = Servers(), time.monotonic()
         while (elapsed := (time.monotonic() - begin) / 60) < minutes:
             # Nothing new in the last part: what arrived must come to an end.
             if elapsed < 0.75 * minutes:
                 feed.tick(elapsed)
-            memory.sample(running.process, elapsed)
+            servers.sample(running.process, elapsed)
             time.sleep(SAMPLE_S)
         ticks = ticks_of(instance)
         _come_to_rest(instance)
@@ -122,8 +122,8 @@ def soak(minutes: float, home: Path, pipelines: Sequence[str] = ()) -> dict[str,
             "scenes": feed.done,
             **work_of(instance),
             **ticks,
-            "memory": memory.figures(),
-            "growing": memory.growing(),
+            "servers": servers.figures(),
+            "growing": servers.growing(),
         }
     return facts | {"ok": not any(facts[name] for name in _FAULTS)}
 

@@ -29,5 +29,6 @@ def test_with_every_sensor_and_schedule_on_nothing_fails_and_nothing_is_made_twi
     assert facts["ticks"]["SUCCESS"] > 0
     assert (facts["failed_runs"], facts["failed_ticks"], facts["twice"]) == ([], [], [])
     servers = {"code server", "code server, proxy", "daemon", "dagster dev", "webserver"}
-    assert facts["memory"].keys() == servers
-    assert {one["flat"] for one in facts["memory"].values()} == {None}  # two minutes do not tell
+    assert facts["servers"].keys() == servers
+    assert {one["flat"] for one in facts["servers"].values()} == {None}  # two minutes do not tell
+    assert all(min(one["mib"]) > 50 and min(one["files"]) > 2 for one in facts["servers"].values())
