@@ -182,7 +182,8 @@ def walk_columns(
     """Maps of a whole scene, group by group, each group's columns by themselves.
 
     Args:
-        radiance: `(y, x, band)` in sensor geometry, all bands; read by groups of columns.
+        radiance: `(y, x, band)` in sensor geometry, all bands; read by groups of columns, of a
+            chunked store by as many whole groups as a chunk holds.
         operator: `MatchedFilter` or `Mag1c`; hashable, so that its kernel is compiled once.
         signature: What to look for.
         usable: Pixels that may enter statistics.
@@ -194,11 +195,18 @@ def walk_columns(
     unit = np.broadcast_to(signature.unit_absorption, (width, signature.bands.size))
     usable = np.ascontiguousarray(usable.T)
     whole: list[NDArray[Any]] = []
+    read = _read_columns(radiance, walk)
 
-    def run(start: int) -> None:
-        stop = min(start + walk.group, width)
+    def run(first: int) -> None:
+        last = min(first + read, width)
+        block = np.asarray(radiance[:, first:last, _band_key(signature.bands)])
+        for start in range(first, last, walk.group):
+            filter_group(block[:, start - first : start - first + walk.group], start)
+
+    def filter_group(block: NDArray[Any], start: int) -> None:
+        stop = start + block.shape[1]
         columns = slice(start, stop)
-        spectra = _staged(radiance, columns, _band_key(signature.bands), walk)
+        spectra = _staged(block, walk)
         inputs = (
             _pooled(spectra, walk.pool),
             _pooled(_padded(usable[columns], walk.group), walk.pool),
@@ -212,7 +220,7 @@ def walk_columns(
 
     # LAPACK's own threads spin over matrices this small: 7 to 25 times the time on a busy machine
     with _blas().limit(limits=1, user_api="blas"):
-        _for_each(run, range(0, width, walk.group), walk.threads)
+        _for_each(run, range(0, width, read), walk.threads)
     return ColumnMaps(*(part.T for part in whole[:_MAPS]), *whole[_MAPS:])
 
 
@@ -225,7 +233,7 @@ def _blas() -> ThreadpoolController:
 
 
 def _for_each(run: Callable[[int], None], starts: Sequence[int], threads: int) -> None:
-    """Every group once; the first alone, so that the kernel is compiled once and not per thread."""
+    """Every start once; the first alone, so that the kernel is compiled once and not per thread."""
     first, *rest = starts
     run(first)
     if threads == 1:
@@ -237,11 +245,17 @@ def _for_each(run: Callable[[int], None], starts: Sequence[int], threads: int) -
             pass
 
 
-def _staged(
-    radiance: Sliceable, columns: slice, bands: slice | Int[np.ndarray, " band"], walk: Walk
-) -> Float[np.ndarray, "x y band"]:
+def _read_columns(radiance: Sliceable, walk: Walk) -> int:
+    """Columns to read at a time: whole groups, and no more than a stored chunk holds.
+
+    A chunk is decoded whole whatever is asked of it: once for each group would be many times.
+    """
+    chunks: Sequence[int] | None = getattr(radiance, "chunks", None)
+    return walk.group * (1 if chunks is None else max(chunks[1] // walk.group, 1))
+
+
+def _staged(block: NDArray[Any], walk: Walk) -> Float[np.ndarray, "x y band"]:
     """A group of columns, band last, padded with NaN to the group's size."""
-    block = np.asarray(radiance[:, columns, bands])
     dtype = np.float64 if block.dtype == np.float64 else np.float32
     height, width, depth = block.shape
     staged = aligned_empty((walk.group, height, depth), np.dtype(dtype))

@@ -52,7 +52,7 @@ class MatchedFilter:
     @property
     def usual_group(self) -> int:
         """Columns at a time that the caches of a CPU hold."""
-        return 16 if isinstance(self.regulariser, Ridge) else 8
+        return 8
 
     def __call__(
         self,

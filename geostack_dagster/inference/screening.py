@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from geostack_dagster.inference.blocks import Sliceable
 
-SUNLIGHT: Mapping[float, float] = {450: 206.0, 1000: 74.6, 1250: 46.0, 1380: 36.3, 1650: 22.9}
+SUNLIGHT: Mapping[int, float] = {450: 206.0, 1000: 74.6, 1250: 46.0, 1380: 36.3, 1650: 22.9}
 """Irradiance above the air at a distance of 1 au [uW cm-2 nm-1], to a few per cent, by nm."""
 
 _WITHIN_NM = 10.0
@@ -54,7 +54,8 @@ def screen(
         wavelength_nm: Of its bands.
         sun_zenith_deg: Of every pixel.
     """
-    scene = _Scene(radiance, wavelength_nm, np.cos(np.radians(sun_zenith_deg.astype(np.float64))))
+    cosine = np.cos(np.radians(sun_zenith_deg.astype(np.float64)))
+    scene = _Scene(_lights(radiance, wavelength_nm), cosine)
     found = {
         "cloud": _grown(scene.cloud()),
         "cirrus": scene.brighter(_CIRRUS),
@@ -71,8 +72,8 @@ def screen(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    radiance: Sliceable
-    wavelength_nm: Float[np.ndarray, " band"]
+    lights: Mapping[int, Float[np.ndarray, "y x"]]
+    """Radiance by nm, of the bands that there are."""
     cosine: Float[np.ndarray, "y x"]
 
     def brighter(self, limits: Mapping[int, float]) -> Bool[np.ndarray, "y x"] | None:
@@ -96,21 +97,25 @@ class _Scene:
         return None if dark is None else dark < _WATER
 
     def flare(self) -> Bool[np.ndarray, "y x"] | None:
-        light = self.light(_FLARE_NM)
+        light = self.lights.get(_FLARE_NM)
         return None if light is None else light > _FLARE
 
     def reflectance(self, nm: int) -> Float[np.ndarray, "y x"] | None:
         """Of the top of the atmosphere; NaN where nothing was measured."""
-        light = self.light(nm)
+        light = self.lights.get(nm)
         return None if light is None else np.pi * light / (SUNLIGHT[nm] * self.cosine)
 
-    def light(self, nm: int) -> Float[np.ndarray, "y x"] | None:
-        """Radiance of the nearest band; None if it is too far."""
-        apart = np.abs(self.wavelength_nm - nm)
-        band = int(apart.argmin())
-        if apart[band] > _WITHIN_NM:
-            return None
-        return np.asarray(self.radiance[:, :, band : band + 1], np.float64)[:, :, 0]
+
+def _lights(
+    radiance: Sliceable, wavelength_nm: Float[np.ndarray, " band"]
+) -> Mapping[int, Float[np.ndarray, "y x"]]:
+    """Radiance by nm in the nearest band, unless that is too far; all read at once."""
+    apart = {nm: np.abs(wavelength_nm - nm) for nm in (*SUNLIGHT, _FLARE_NM)}
+    near = {nm: int(one.argmin()) for nm, one in apart.items() if one.min() <= _WITHIN_NM}
+    if not near:
+        return {}
+    read = np.asarray(radiance[:, :, np.array(list(near.values()))], np.float64)
+    return dict(zip(near, np.moveaxis(read, 2, 0), strict=True))
 
 
 def _grown(mask: Bool[np.ndarray, "y x"] | None) -> Bool[np.ndarray, "y x"] | None:

@@ -61,6 +61,30 @@ def test_groups_do_not_matter(cube, operator):
         assert_allclose(found, expected, rtol=1e-9, atol=tolerance)
 
 
+class _Chunked:
+    """A store that decodes whole chunks, and remembers which columns were read."""
+
+    def __init__(self, values, columns):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+        self.chunks = (values.shape[0], columns, values.shape[2])
+        self.reads = []
+
+    def __getitem__(self, key):
+        self.reads.append(range(*key[1].indices(self.shape[1])))
+        return self.values[key]
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "reads"), [(8, 4, 2), (6, 2, 2), (2, 4, 3), (7, 3, 2)]
+)
+def test_a_stored_chunk_is_read_once_and_not_for_every_group(cube, columns, group, reads):
+    store = _Chunked(cube, columns)
+    found, expected = _run(store, group=group), _run(cube, group=group)
+    assert_array_equal(found.enhancement, expected.enhancement)
+    assert len(store.reads) == reads
+    assert sorted(one for read in store.reads for one in read) == list(range(10))
+
+
 def test_permuting_columns_permutes_the_map(cube):
     order = np.random.default_rng(0).permutation(10)
     straight, shuffled = _run(cube), _run(cube[:, order].copy())
