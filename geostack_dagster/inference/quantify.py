@@ -33,7 +33,7 @@ KG_M2_PER_PPM_M = 1e-6 * METHANE_KG_MOL / MOLAR_VOLUME_M3
 _EARTH_RADIUS_M = 6_371_007.0
 _SECONDS = 3600.0
 _DRAWS = 20_000
-_BLUR_PX = 4.5  # how far a mask reaches beyond its plume: three standard deviations of smoothing
+_END = 1 / 6  # of the axis, at either end: no steady flux passes there
 _WHOLE = 0.8  # least observed part of a transect that counts
 _LEAST_WHOLE = 0.25  # of the transects
 _WINGS = 1.25  # of a mask's half width: where the plume is widest, its edges are too faint for it
@@ -338,7 +338,10 @@ class _Box(NamedTuple):
 def _box(
     enhancement: Float64[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"], spacing: Spacing
 ) -> _Box:
-    """Smoothing carries the mask some pixels upwind of the source, where there is no flux yet.
+    """A box along the plume's axis, short of both ends, where no steady flux passes.
+
+    Smoothing carries the mask upwind of the source, and at the head of a release less gas has come
+    by than the source gives: with it, strong plumes of a quarter of an hour were 10 to 15 % low.
 
     The axis is the principal one of the enhancement in the mask: it follows the plume even where
     the wind's direction is wrong.
@@ -353,7 +356,7 @@ def _box(
     pixel = np.sqrt(spacing.area_m2)
     along, across = (points - centre) @ axis, np.abs((points - centre) @ normal)
     first, last = along.min() - pixel / 2, along.max() + pixel / 2
-    margin = min(_BLUR_PX * pixel, (last - first) / 6)
+    margin = _END * (last - first)
     low, high = first + margin, last - margin
     half_width = _WINGS * across.max() + 2 * pixel
     corners = [

@@ -23,7 +23,7 @@ STAGE_CODE = {
     "cube": 2,
     "indices": 1,
     "enhancement": 5,
-    "plumes": 5,
+    "plumes": 6,
     "review": 1,
     "plume_labels": 1,
     "probability": 1,
