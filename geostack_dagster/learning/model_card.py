@@ -1,7 +1,9 @@
 """What a model is and where it comes from, as a STAC Item of the MLM extension."""
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -145,7 +147,7 @@ class ModelCard:
             "mlm:architecture": "U-Net",
             "mlm:tasks": ["semantic-segmentation"],
             "mlm:framework": "JAX",
-            "mlm:framework_version": version("jax"),
+            "mlm:framework_version": semantic(version("jax")),
             "mlm:total_parameters": detector.parameters,
             "mlm:memory_size": 4 * detector.parameters,
             "mlm:batch_size_suggestion": 1,
@@ -168,6 +170,18 @@ class ModelCard:
             "geostack:code": self.code,
             **{f"geostack:{name}": value for name, value in self.facts.items()},
         }
+
+
+def semantic(number: str) -> str:
+    """A Python package's version as a semantic one: `0.12.0.1` is `0.12.0+1`.
+
+    MLM allows no other; what a fourth number or a suffix tells becomes build metadata.
+    """
+    parts = re.findall(r"[0-9]+|[A-Za-z][0-9A-Za-z]*", number)
+    release = [str(int(one)) for one in itertools.takewhile(str.isdigit, parts)]
+    numbers = [*release, "0", "0"][:3]
+    rest = [*release[3:], *parts[len(release) :]]
+    return ".".join(numbers) + ("+" + ".".join(rest) if rest else "")
 
 
 def code_digest() -> str:

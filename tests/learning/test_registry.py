@@ -14,11 +14,12 @@ from geostack_dagster import storage
 from geostack_dagster.errors import ConfigurationError, ConflictError, IntegrityError
 from geostack_dagster.inference.detector import Architecture, Detector
 from geostack_dagster.learning.gate import Check, Decision, Outcome
-from geostack_dagster.learning.model_card import Coverage, ModelCard, code_digest
+from geostack_dagster.learning.model_card import Coverage, ModelCard, code_digest, semantic
 from geostack_dagster.learning.registry import Aliases, Registry
 from geostack_dagster.learning.samples import assemble
 from geostack_dagster.learning.train import fit
 from tests.learning.test_train import TINY
+from tests.stac_extensions import faults
 
 NOW = datetime(2024, 8, 1, 12, tzinfo=UTC)
 COVERAGE = Coverage(bbox=(-120.0, 30.0, -100.0, 40.0), first=NOW - timedelta(days=60), last=NOW)
@@ -59,6 +60,28 @@ def local(tmp_path):
 def promote(registry, name):
     judged = decision(name, registry.aliases.champion)
     return registry.apply(judged, by="gate", at=NOW)
+
+
+def test_a_card_keeps_to_the_model_extension():
+    item = card().to_item(b"weights", NOW)
+    assert faults(item) == []
+    item["properties"]["mlm:framework_version"] = "0.12.0.1"
+    assert len(faults(item)) == 1
+
+
+@pytest.mark.parametrize(
+    ("python", "semver"),
+    [
+        ("0.12.0", "0.12.0"),
+        ("0.12.0.1", "0.12.0+1"),
+        ("0.13", "0.13.0"),
+        ("1", "1.0.0"),
+        ("0.12.0rc1", "0.12.0+rc1"),
+        ("0.12.1.dev20261129+ab3", "0.12.1+dev20261129.ab3"),
+    ],
+)
+def test_versions_become_semantic(python, semver):
+    assert semantic(python) == semver
 
 
 def test_an_empty_registry_says_that_it_is_empty(registry):
