@@ -92,7 +92,8 @@ def detect(
 
     Enhancement over uncertainty is smoothed and scaled by median and MAD over clear pixels. Cores
     grow down to the lower threshold, a 3 x 3 cross opens what hangs on a single pixel, 8-connected
-    pieces that hold a core and are large enough remain; those that meet under a cloud are one.
+    pieces that hold a core and are large enough remain; those that meet under a cloud are one. A
+    gap of one or two pixels, such as a dead detector's column, neither thins nor parts a plume.
 
     Args:
         enhancement: Signed [ppm m]; NaN unobserved.
@@ -105,7 +106,8 @@ def detect(
     score = _score(enhancement, uncertainty, valid, settings.sigma_px)
     with np.errstate(invalid="ignore"):
         core, grown = score > settings.core, score > settings.grow
-    labels = grown_pieces(core, grown, settings.minimum_pixels)
+    narrow = ~valid & ~ndimage.binary_opening(~valid, _EIGHT)
+    labels = grown_pieces(core, grown, settings.minimum_pixels, narrow)
     labels = bridged(labels, ~valid, settings.bridge_px)
     strongest = ndimage.maximum(np.nan_to_num(enhancement), labels, np.arange(labels.max() + 1))
     keep = np.asarray(strongest) >= settings.minimum_ppm_m
@@ -113,10 +115,23 @@ def detect(
 
 
 def grown_pieces(
-    core: Bool[np.ndarray, "y x"], grown: Bool[np.ndarray, "y x"], minimum_pixels: int
+    core: Bool[np.ndarray, "y x"],
+    grown: Bool[np.ndarray, "y x"],
+    minimum_pixels: int,
+    gaps: Bool[np.ndarray, "y x"] | None = None,
 ) -> Int32[np.ndarray, "y x"]:
-    """Labels of what is grown, opened by a 3 x 3 cross, holds a core and is large enough."""
-    pieces, count = ndimage.label(ndimage.binary_opening(grown, _CROSS), _EIGHT)
+    """Labels of what is grown, opened by a 3 x 3 cross, holds a core and is large enough.
+
+    Args:
+        core: What a piece needs one pixel of.
+        grown: What it is made of.
+        minimum_pixels: Of a piece.
+        gaps: Pixels not seen that neither thin nor part a piece around them, such as the column of
+            a dead detector; none of them is labelled.
+    """
+    whole = grown if gaps is None else grown | gaps
+    pieces, count = ndimage.label(ndimage.binary_opening(whole, _CROSS), _EIGHT)
+    pieces[~grown] = 0
     numbers = np.arange(count + 1)
     keep = (ndimage.maximum(core, pieces, numbers) > 0) & (
         np.bincount(pieces.ravel(), minlength=count + 1) >= minimum_pixels

@@ -178,17 +178,20 @@ def outlier_columns(
     """`ColumnFlag.OUTLIER` where a mean spectrum is unlike the columns beside it, else 0.
 
     Judged on the ratio to the running median of the neighbours, in the worst band; a departure
-    below 5 % is never an outlier.
+    below 5 % is never an outlier. Columns without a mean (NaN, or 0 in all bands) are nobody's
+    neighbours: beside a gap, zeros would make outliers of good columns.
     """
-    if mean.shape[0] < neighbours:
-        return np.zeros(mean.shape[0], np.uint8)
-    median = ndimage.median_filter(np.nan_to_num(mean), size=(neighbours, 1), mode="nearest")
+    flags = np.zeros(mean.shape[0], np.uint8)
+    known = np.isfinite(mean).all(axis=1) & (mean != 0).any(axis=1)
+    if known.sum() < neighbours:
+        return flags
+    mean = mean[known]
+    median = ndimage.median_filter(mean, size=(neighbours, 1), mode="nearest")
     departure = np.divide(mean, median, out=np.ones_like(mean), where=median != 0) - 1
-    with_value = departure[np.isfinite(departure).all(axis=1)]
-    spread = 1.4826 * np.median(np.abs(with_value), axis=0) if with_value.size else 0.0
+    spread = 1.4826 * np.median(np.abs(departure), axis=0)
     unlike = np.abs(departure) > np.maximum(threshold * spread, 0.05)
-    flags = np.where(unlike.any(axis=1), ColumnFlag.OUTLIER.value, 0)
-    return np.asarray(flags, np.uint8)
+    flags[known] = np.where(unlike.any(axis=1), ColumnFlag.OUTLIER.value, 0)
+    return flags
 
 
 def overconfident_columns(

@@ -22,7 +22,7 @@ STAGE_CODE = {
     "stack": 1,
     "cube": 2,
     "indices": 1,
-    "enhancement": 5,
+    "enhancement": 6,
     "plumes": 6,
     "review": 1,
     "plume_labels": 1,

@@ -316,6 +316,39 @@ def test_a_scene_of_which_nothing_can_be_said_is_nan_without_a_warning(scene, hi
     assert result.facts["null_sigma_ppm_m"] is None
 
 
+def test_a_dead_detector_in_a_plume_leaves_its_neighbours_as_they_are():
+    """Else the plume is too thin beside the gap, stays in the statistics, and hides itself."""
+    plume = scenes.plume(
+        (240, 48), rate_t_h=8, wind_m_s=3, direction_deg=90, source=(60, 24), oversampling=2
+    )
+    cube = scenes.radiance((240, 48), enhancement=plume.enhancement, seed=0)
+    whole = retrieve_enhancement(cube, scenes.emit_target())
+    cube[:, 24] = np.nan
+    gappy = retrieve_enhancement(cube, scenes.emit_target())
+    left_out = [one.facts["plume_pixels_left_out"] for one in (whole, gappy)]
+    assert abs(left_out[1] - left_out[0]) < 0.1 * left_out[0]
+    assert np.isnan(gappy.enhancement[:, 24]).all()
+    moved = np.delete(gappy.enhancement - whole.enhancement, 24, axis=1)
+    assert np.sqrt(np.mean(moved**2)) < 30
+    beside = plume.enhancement > 1000
+    beside[:, 24] = False
+    assert_allclose(gappy.enhancement[beside].sum(), whole.enhancement[beside].sum(), rtol=0.05)
+
+
+def test_columns_beside_a_gap_are_no_outliers():
+    """Ground that brightens across the scene, and five detectors that saw nothing."""
+    mean = np.outer(1.04 ** np.arange(40), np.linspace(2.0, 1.0, 6))
+    assert not outlier_columns(mean, 10.0).any()
+    for nothing in (0.0, np.nan):
+        gappy = mean.copy()
+        gappy[20:25] = nothing
+        kept = np.delete(mean, slice(20, 25), axis=0)
+        assert_array_equal(
+            np.delete(outlier_columns(gappy, 10.0), slice(20, 25)), outlier_columns(kept, 10.0)
+        )
+        assert not outlier_columns(gappy, 10.0).any()
+
+
 def test_smooth_ground_has_no_outliers():
     mean = 5 + np.sin(np.arange(200) / 20)[:, None] * np.ones(8)
     assert not outlier_columns(mean, 10.0).any()

@@ -157,6 +157,30 @@ def test_a_cloud_across_a_plume_makes_no_second_one(gap):
     assert_array_equal(apart.mask, detected.mask)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_dead_column_neither_thins_nor_parts_a_plume(width):
+    """Its halves, two pixels wide, would be opened away beside the gap."""
+    enhancement = np.zeros(SHAPE)
+    enhancement += scenes.correlated_noise(SHAPE, SIGMA / 10, 0)
+    enhancement[20:70, 45:50] += 10 * SIGMA
+    gap = slice(47, 47 + width)
+    enhancement[:, gap] = np.nan
+    detected = _detect(enhancement, Detection(sigma_px=0.5))
+    assert detected.labels.max() == 1
+    expected = np.zeros(SHAPE, bool)
+    expected[21:69, 45:50] = True
+    expected[:, gap] = False
+    assert detected.mask[expected].all()
+    assert not detected.mask[:, gap].any()
+
+
+def test_a_cloud_s_edge_holds_no_thin_piece():
+    enhancement = scenes.correlated_noise(SHAPE, SIGMA / 10, 0)
+    enhancement[:, 50:60] = np.nan
+    enhancement[20:70, 49] += 20 * SIGMA
+    assert not _detect(enhancement, Detection(sigma_px=0.1)).mask.any()
+
+
 def test_plumes_that_a_wide_cloud_parts_stay_two():
     enhancement, _ = _map(0, 8.0, 8.0)
     clear = np.ones(SHAPE, bool)
