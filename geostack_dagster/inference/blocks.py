@@ -61,7 +61,7 @@ class Kernel:
 
     def __call__(self, *arrays: Any) -> Any:
         """Result of the function; JAX may still be computing it."""
-        return self._compiled(*arrays)
+        return self._compiled(*map(_native, arrays))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +243,13 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     offset = -memory.ctypes.data % _ALIGNMENT
     return memory[offset : offset + size].view(dtype).reshape(shape)
+
+
+def _native(array: Any) -> Any:
+    """The array in this machine's byte order: XLA takes the bytes of any other as they lie."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _collected(block: Block, result: Any) -> tuple[Block, Any]:

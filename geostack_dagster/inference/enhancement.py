@@ -144,12 +144,18 @@ def retrieve_enhancement(
         noise: Of the instrument, in all bands of the target; see `Noise`.
 
     Raises:
-        ConfigurationError: If the bands of radiance and target differ in number.
+        ConfigurationError: If the bands of radiance and target differ in number, the scene has no
+            pixel, or `usable` is no mask of it.
     """
     retrieval = retrieval or Retrieval()
     signature = _signature(radiance, target, retrieval, noise)
     shape = (radiance.shape[0], radiance.shape[1])
     clear = np.ones(shape, bool) if usable is None else usable
+    if 0 in shape or clear.shape != shape:
+        raise ConfigurationError(
+            f"a scene of {shape[0]} x {shape[1]} pixels cannot be filtered with a mask of shape "
+            f"{clear.shape}; give at least one pixel, and a mask of all"
+        )
     background = clear
     maps = walk_columns(
         radiance, retrieval.operator, signature, usable=background, walk=retrieval.walk

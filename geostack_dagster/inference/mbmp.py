@@ -54,7 +54,8 @@ class Pass:
     @property
     def usable(self) -> Bool[np.ndarray, "y x"]:
         """Clear pixels with light in both bands."""
-        return np.asarray(self.clear & (self.b11 > 0) & (self.b12 > 0))
+        lit = (self.b11 > 0) & (self.b12 > 0)
+        return np.asarray(self.clear & lit & np.isfinite(self.b11) & np.isfinite(self.b12))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

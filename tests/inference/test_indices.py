@@ -176,6 +176,19 @@ def test_float_stacks_carry_nan_and_a_fill_of_none_keeps_zeros() -> None:
     np.testing.assert_allclose(found[0], [0.6, np.nan, 1.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["u2", "i2", "f4", "f8"])
+def test_the_byte_order_of_a_file_does_not_matter(kind: str) -> None:
+    """XLA would take big-endian bytes as they lie, and say nothing."""
+    encoded, clear = encoded_world((40, 50)), np.ones((40, 50), bool)
+    little, big = (
+        index_maps(list(INDICES), encoded.astype(f"{order}{kind}"), clear, encoding=ENCODING)
+        for order in "<>"
+    )
+    for name, values in little.items():
+        assert np.isfinite(values).any()
+        assert values.tobytes() == big[name].tobytes()
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from geostack_dagster.errors import ConfigurationError, IntegrityError
+from geostack_dagster.inference.absorption import methane_surrogate
 from geostack_dagster.inference.background import LeaveOneOut, Ridge
 from geostack_dagster.inference.columns import (
     ColumnFlag,
@@ -28,6 +29,7 @@ from geostack_dagster.inference.enhancement import (
 from geostack_dagster.inference.geolocation import orthorectify
 from geostack_dagster.inference.mag1c import Mag1c
 from geostack_dagster.inference.matched_filter import MatchedFilter, Noise
+from geostack_dagster.inference.target import methane_target
 from tests.inference import scenes
 
 UNIT = scenes.emit_target().unit_absorption
@@ -365,6 +367,27 @@ def test_bands_of_another_instrument_are_refused(scene):
     _, cube = scene
     with pytest.raises(ConfigurationError, match="bands"):
         retrieve_enhancement(cube[..., 1:], scenes.emit_target())
+
+
+def test_a_mask_of_another_scene_is_refused(cube):
+    with pytest.raises(ConfigurationError, match="200 x 10 pixels"):
+        retrieve_enhancement(cube, scenes.emit_target(), usable=np.ones((10, 200), bool))
+
+
+def test_a_scene_without_columns_is_refused(cube):
+    with pytest.raises(ConfigurationError, match="at least one pixel"):
+        retrieve_enhancement(cube[:, :0], scenes.emit_target())
+
+
+def test_the_order_of_the_bands_does_not_matter(cube):
+    order = np.random.default_rng(0).permutation(UNIT.size)
+    target = scenes.emit_target()
+    shuffled = methane_target(
+        methane_surrogate(), target.wavelength_nm[order], target.fwhm_nm[order]
+    )
+    found = retrieve_enhancement(cube[:, :, order].copy(), shuffled)
+    expected = retrieve_enhancement(cube, target)
+    assert_allclose(found.enhancement, expected.enhancement, rtol=0, atol=1e-6)
 
 
 def test_orthorectification_follows_the_table():

@@ -133,7 +133,8 @@ def test_compiled_once_per_shape():
 def test_unusable_pixels_stay_out_and_are_nan():
     plume, reference = _pass(1), _pass(2)
     plume.b11[:5] = np.nan
-    plume.b12[5:10] = 0.0
+    plume.b12[5:8] = 0.0
+    plume.b12[8:10] = np.inf  # one such pixel would take the scale of all with it
     reference.clear[:, :7] = False
     result = multi_pass(plume, [reference])
     unusable = np.zeros(plume.b11.shape, bool)

@@ -198,6 +198,13 @@ def test_a_map_without_noise_has_its_plume():
     assert not _detect(np.zeros(SHAPE)).mask.any()
 
 
+def test_maps_of_another_byte_order_have_the_same_plumes():
+    enhancement, _ = _map(0, 8.0, 8.0)
+    found, foreign = _detect(enhancement), _detect(enhancement.astype(">f8"))
+    assert found.labels.max() > 0
+    assert_array_equal(foreign.labels, found.labels)
+
+
 def test_what_a_penalty_left_of_noise_is_no_plume():
     """Next to no scatter is no measure either: any speck would stand far above it."""
     noise = np.maximum(SIGMA * np.random.default_rng(0).standard_normal(SHAPE) - 0.9 * SIGMA, 0)
