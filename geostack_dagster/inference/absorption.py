@@ -6,8 +6,9 @@ loads a radiative-transfer table, whose digest then stands on every output.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -245,30 +246,39 @@ def read_envi_table(header: Path, columns_ppm_m: Sequence[float]) -> LookUpTable
 
 
 def read_table(path: Path) -> LookUpTable:
-    """A table from `.npz` (`wavelength_nm`, `columns_ppm_m`, `spectra`) or from `.csv`.
+    """A table from `.npz`, netCDF-4 or HDF5 (`.nc`, `.h5`, `.hdf5`), or from `.csv`.
 
-    A csv file has `wavelength_nm` and then one column per methane column, named in ppm m.
+    Arrays are named `wavelength_nm`, `columns_ppm_m` and `spectra` (column, wavelength). A csv file
+    has `wavelength_nm` and then one column per methane column, named in ppm m.
 
     Raises:
-        ConfigurationError: If the suffix is neither.
-        IntegrityError: If an array is missing or has another shape.
+        ConfigurationError: If the suffix is none of these.
+        IntegrityError: If an array is missing or has another shape, or the file is none.
     """
     if path.suffix == ".npz":
-        return _read_npz(path)
+        with np.load(path, allow_pickle=False) as stored:
+            return _of_arrays(path, stored)
+    if path.suffix in {".nc", ".h5", ".hdf5"}:
+        h5py = import_module("h5py")
+        if not h5py.is_hdf5(path):
+            raise IntegrityError(
+                f"the look-up table {path.name} is not HDF5, so no netCDF-4 either"
+            )
+        with h5py.File(path) as stored:
+            return _of_arrays(path, stored)
     if path.suffix == ".csv":
         return _read_csv(path)
     raise ConfigurationError(
-        f"cannot tell how to read the look-up table {path.name}; give .npz or .csv"
+        f"cannot tell how to read the look-up table {path.name}; give .npz, .nc, .h5 or .csv"
     )
 
 
-def _read_npz(path: Path) -> LookUpTable:
-    with np.load(path, allow_pickle=False) as stored:
-        names = ("wavelength_nm", "columns_ppm_m", "spectra")
-        missing = [name for name in names if name not in stored]
-        if missing:
-            raise IntegrityError(f"the look-up table {path.name} has no {', '.join(missing)}")
-        arrays: dict[str, Any] = {name: np.asarray(stored[name], np.float64) for name in names}
+def _of_arrays(path: Path, stored: Mapping[str, Any]) -> LookUpTable:
+    names = ("wavelength_nm", "columns_ppm_m", "spectra")
+    missing = [name for name in names if name not in stored]
+    if missing:
+        raise IntegrityError(f"the look-up table {path.name} has no {', '.join(missing)}")
+    arrays: dict[str, Any] = {name: np.asarray(stored[name], np.float64) for name in names}
     return LookUpTable(**arrays)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -151,6 +152,19 @@ def test_tables_read_back_whatever_the_format(tmp_path):
         assert read_envi_table(tmp_path / "t.hdr", COLUMNS).digest == table.digest
     assert read_table(tmp_path / "t.npz").digest == table.digest
     assert read_table(tmp_path / "t.csv").digest == table.digest
+    for suffix in ("nc", "h5", "hdf5"):
+        with h5py.File(tmp_path / f"t.{suffix}", "w") as file:
+            file["wavelength_nm"] = table.wavelength_nm
+            file["columns_ppm_m"] = table.columns_ppm_m.astype(">f8")
+            file.create_dataset("spectra", data=table.spectra, chunks=True, compression="gzip")
+        assert read_table(tmp_path / f"t.{suffix}").digest == table.digest
+        with h5py.File(tmp_path / f"t.{suffix}", "a") as file:
+            del file["spectra"]
+        with pytest.raises(IntegrityError, match="has no spectra"):
+            read_table(tmp_path / f"t.{suffix}")
+    (tmp_path / "classic.nc").write_bytes(b"CDF\x01" + bytes(60))
+    with pytest.raises(IntegrityError, match=r"classic\.nc is not HDF5"):
+        read_table(tmp_path / "classic.nc")
     with pytest.raises(ConfigurationError, match=r"t\.lut"):
         read_table(tmp_path / "t.lut")
     with pytest.raises(IntegrityError, match="4 samples"):

@@ -27,8 +27,8 @@ def _table(url: str) -> Absorber:
         content = storage.read_bytes(url)
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no absorption table at {url}; give the path or URL of a .npz or .csv file "
-            "in `methane.absorption`, or leave it out to use the surrogate"
+            f"there is no absorption table at {url}; give the path or URL of a .npz, .nc, .h5 or "
+            ".csv file in `methane.absorption`, or leave it out to use the surrogate"
         ) from None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PurePosixPath(urlsplit(url).path).name
