@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC
 from time import perf_counter
 
-from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import (
     Header,
     Snapshot,
@@ -15,6 +14,7 @@ from geostack_dagster.catalog.snapshot import (
 )
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
+from geostack_dagster.errors import IntegrityError
 from geostack_dagster.pipeline.report import Outcome, StageReport
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.workspace import Pin, Workspace
@@ -76,12 +76,14 @@ def report_of(taken: Header, url: str, known: str | None) -> StageReport:
 
 
 def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str | None:
-    """Fingerprint of the snapshot on record; None if there is none.
+    """Fingerprint of the snapshot on record; None if there is none, or one that is damaged.
 
     Whether the catalogue says something else by now only a search can tell (`reconcile`).
     """
-    url = workspace.layout.snapshot(partition)
-    return read_header(url).fingerprint if storage.exists(url) else None
+    try:
+        return read_header(workspace.layout.snapshot(partition)).fingerprint
+    except (FileNotFoundError, IntegrityError):
+        return None
 
 
 def query_of(spec: PipelineSpec, partition: Partition, pin: Pin) -> ItemQuery:

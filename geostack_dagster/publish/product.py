@@ -38,7 +38,7 @@ from geostack_dagster.publish.stac_item import (
     same_content,
     stamped,
 )
-from geostack_dagster.storage import delete, exists, read_bytes, write_bytes
+from geostack_dagster.storage import delete, read_bytes, write_bytes
 
 _DIGEST_LENGTH = 12
 
@@ -288,11 +288,9 @@ def _described(
 
 def _previous(item_url: str) -> dict[str, Any] | None:
     """The Item of an earlier publication; None if there is none, or none that can be read."""
-    if not exists(item_url):
-        return None
     try:
         found = json.loads(read_bytes(item_url))
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 

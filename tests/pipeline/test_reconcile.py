@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from geostack_dagster import storage
 from geostack_dagster.domain.days import Window
 from geostack_dagster.pipeline.reconcile import ask_again, find_stale
+from tests.pipeline.conftest import STAGES
 
 DAYS = ("2024-06-23", "2024-06-28", "2024-07-13")
 
@@ -72,6 +74,17 @@ def test_the_stage_where_a_run_died_is_found(chain):
     folder = Path(chain.workspace.layout.published(chain.partition(DAYS[0]), "indices"))
     next(folder.glob("*.json")).unlink()
     assert looked(chain, DAYS[0])[DAYS[0]][0] == "indices"
+
+
+def test_a_damaged_snapshot_is_taken_again(chain):
+    chain.run("2024-07-03")
+    kept = STAGES["snapshot"].current(chain.spec, chain.partition("2024-07-03"), chain.workspace)
+    storage.write_bytes(chain.workspace.layout.snapshot(chain.partition("2024-07-03")), b"PAR")
+
+    assert looked(chain, "2024-07-03") == {"2024-07-03": ("snapshot", "never taken")}
+    assert chain.run("2024-07-03", "snapshot")["snapshot"].fingerprint == kept
+    assert looked(chain, "2024-07-03") == {}
+    assert chain.outcomes("2024-07-03") == dict.fromkeys(STAGES, "unchanged")
 
 
 def test_the_same_trouble_has_the_same_mark_and_another_has_another(chain, in_sandbox):
