@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from geostack_dagster.cube.store import open_store
+from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.workspace import Workspace
 from tests.pipeline.conftest import FIELD, Chain, spec_of
 
@@ -58,3 +59,20 @@ def test_a_bucket_holds_what_a_disk_would(place: str, tmp_path: Path) -> None:
     assert {f"state/{name}" for name in published} <= kept.keys()
     assert any(name.endswith(".tif") for name in published)
     assert not [name for name, content in kept.items() if b"sig=" in content]
+
+
+@pytest.mark.usefixtures("in_sandbox")
+def test_what_nothing_happens_to_costs_few_requests(s3_url: str, logs: Path) -> None:
+    """Four stages with their claims; 46 when this was written."""
+    chain = chain_at(f"{s3_url}/state")
+    for stage in STAGES:
+        run_stage(chain.spec, stage, chain.partition(DAY), chain.workspace)
+
+    def asked() -> int:
+        return (logs / "moto.log").read_text().count(f" /{s3_url.removeprefix('s3://')}")
+
+    before = asked()
+    for stage in STAGES:
+        report = run_stage(chain.spec, stage, chain.partition(DAY), chain.workspace)
+        assert report.outcome == "unchanged"
+    assert 0 < asked() - before <= 50
