@@ -1,5 +1,8 @@
 """Training of the detector: the same samples, settings and seed give the same weights, to the bit.
 
+So it is in every process on as many processors: XLA shares out its sums over them, and another
+number gives other roundings, which a training makes visible.
+
 The batch of a step depends on seed and step alone, so a training that was interrupted goes on from
 its last checkpoint as if nothing had happened.
 """
