@@ -1,6 +1,7 @@
 """`geostack dev` with a browser in front of it."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,9 +17,28 @@ import httpx
 import pytest
 
 ALBUM = Path(__file__).parents[2] / "out/ui"
+PERSON = pytest.StashKey[Any]()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 START_S = 240
 _LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Take what an earlier failure of the test left out of the album."""
+    for picture in ALBUM.glob(f"{evidence_of(item)}.*"):
+        picture.unlink()
+
+
+def pytest_exception_interact(node: pytest.Item, report: pytest.TestReport) -> None:
+    """Keep what the person saw when a test failed, and say it below the failure."""
+    person = node.config.stash.get(PERSON, None)
+    if person is not None:
+        report.sections.append(("what the person saw", person.testifies(evidence_of(node))))
+
+
+def evidence_of(item: pytest.Item) -> str:
+    """Name in the album of what was seen when a test failed."""
+    return f"failed_{re.sub(r'[^\w-]+', '_', item.name)}"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +68,7 @@ def dev(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def person() -> Iterator[Any]:
+def person(pytestconfig: pytest.Config) -> Iterator[Any]:
     """Someone with a browser; `url` says at which UI."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine; .ci/browser installs it (as root)")
@@ -63,7 +83,9 @@ def person() -> Iterator[Any]:
             args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
         )
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        yield Person(page, ALBUM)
+        pytestconfig.stash[PERSON] = Person(page, ALBUM)
+        yield pytestconfig.stash[PERSON]
+        del pytestconfig.stash[PERSON]
         browser.close()
 
 

@@ -17,7 +17,7 @@ from geostack_dagster.pipeline.learning.spec import STAGES
 from tests.pipeline.learning.sites import DETECTOR, build, label, names, sites
 from tests.ui.conftest import free_port, stopped, wait_until_loaded
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
 PROJECT = Path(__file__).parents[2]
 PICTURES = {
@@ -91,7 +91,7 @@ def test_a_page_shows_pictures_numbers_and_what_it_is(visitor, noun):
     for name in PICTURES.get(noun, ()):
         assert visitor.opens_the_picture(name) > 400
         visitor.photograph(f"loop_{noun}_{name}")
-        visitor.page.keyboard.press("Escape")
+        visitor.closes_the_picture(name)
 
 
 def test_the_blocking_check_of_the_gate_tells_why(visitor):
