@@ -72,13 +72,13 @@ def test_a_backfill_of_a_range_of_dates_over_two_aois_is_seen_to_finish(maker):
     maker.photograph("partitions")
 
 
-def test_a_sensor_that_is_turned_on_ticks_and_says_why(newcomer):
-    newcomer.turns_on("aoi_sensor")
-    newcomer.reads_of_a_tick(re.compile("2 AOIs registered, no new file in"))
-    newcomer.photograph("aoi_sensor")
-    newcomer.turns_on(f"{FILLED}_reconcile")
-    newcomer.reads_of_a_tick(re.compile("partitions looked at.*all as they should be"))
-    newcomer.photograph("reconcile_sensor")
+def test_a_sensor_that_is_turned_on_ticks_and_says_why(maker):
+    maker.turns_on("aoi_sensor")
+    maker.reads_of_a_tick(re.compile("2 AOIs registered, no new file in"))
+    maker.photograph("aoi_sensor")
+    maker.turns_on(f"{FILLED}_reconcile")
+    maker.reads_of_a_tick(re.compile("partitions looked at.*all as they should be"))
+    maker.photograph("reconcile_sensor")
 
 
 def test_the_report_stands_alone_and_shows_what_was_made(maker, home, tmp_path):
