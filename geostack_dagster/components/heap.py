@@ -21,7 +21,13 @@ from threading import Lock
 # 31 MiB after a quarter of an hour of ticks, and rising, while nothing was allocated. The system's
 # can be told to give back. Arrow asks when it is imported, which no definition does.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library has it
+_C = ctypes.CDLL(None)
+_trim = getattr(_C, "malloc_trim", None)  # the GNU C library has it
+_M_ARENA_MAX = -8  # of malloc.h
+if _trim is not None and "MALLOC_ARENA_MAX" not in os.environ:
+    # Otherwise eight heaps for each core, and each comes to hold as much as the largest tick that
+    # ever ran on it. No thread has started yet when definitions are loaded.
+    _C.mallopt(_M_ARENA_MAX, 4)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,10 @@ import pytest
 
 from geostack_dagster.components.heap import Heap
 
+_ON_GNU = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library"
+)
+
 
 def test_the_heap_is_set_aside_when_something_was_imported_and_only_then(
     monkeypatch: pytest.MonkeyPatch,
@@ -31,7 +35,7 @@ def test_the_heap_is_set_aside_when_something_was_imported_and_only_then(
         gc.unfreeze()
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
+@_ON_GNU
 def test_memory_below_what_is_still_in_use_is_given_back() -> None:
     heap, process = Heap(modules=sys.maxsize), psutil.Process()
     held = [b"x" * (4000 + at % 2) for at in range(25_000)]  # 95 MiB, each too small to be mapped
@@ -43,18 +47,40 @@ def test_memory_below_what_is_still_in_use_is_given_back() -> None:
     assert len(scattered) == 500
 
 
-def test_arrow_takes_memory_from_where_it_is_given_back() -> None:
-    code = (
-        "import sys, geostack_dagster.definitions as code; code.defs(); "
-        "assert 'pyarrow' not in sys.modules; "
-        "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
-    )
-    variables = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
+_SERVER = """
+import ctypes, sys, threading
+import geostack_dagster.definitions as code
+
+code.defs()
+assert "pyarrow" not in sys.modules
+import pyarrow
+
+gate = threading.Barrier(30)
+def work():
+    gate.wait()
+    held = [b"x" * 4000 for _ in range(100)]
+    gate.wait()
+threads = [threading.Thread(target=work) for _ in range(30)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(pyarrow.default_memory_pool().backend_name, flush=True)
+library = ctypes.CDLL(None)
+library.fdopen.restype = ctypes.c_void_p
+library.malloc_info(0, ctypes.c_void_p(library.fdopen(1, b"w")))
+library.fflush(None)
+"""
+
+
+@_ON_GNU
+def test_definitions_leave_few_heaps_and_arrow_takes_memory_from_them() -> None:
+    ours = ("ARROW_DEFAULT_MEMORY_POOL", "MALLOC_ARENA_MAX")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env=variables,
+        [sys.executable, "-W", "ignore", "-c", _SERVER],
+        env={name: value for name, value in os.environ.items() if name not in ours},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "system"
+    pool, _, heaps = done.stdout.partition("\n")
+    assert pool == "system"
+    assert 1 <= heaps.count("<heap nr=") <= 4
