@@ -26,8 +26,9 @@ _trim = getattr(_C, "malloc_trim", None)  # the GNU C library has it
 _M_ARENA_MAX = -8  # of malloc.h
 if _trim is not None and "MALLOC_ARENA_MAX" not in os.environ:
     # Otherwise eight heaps for each core, and each comes to hold as much as the largest tick that
-    # ever ran on it. No thread has started yet when definitions are loaded.
-    _C.mallopt(_M_ARENA_MAX, 4)
+    # ever ran on it. One a core lets the threads of a run allocate side by side. No thread has
+    # started yet when definitions are loaded.
+    _C.mallopt(_M_ARENA_MAX, max(4, os.cpu_count() or 1))
 
 
 @dataclass(slots=True)

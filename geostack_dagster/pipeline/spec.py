@@ -84,6 +84,14 @@ class MethaneSpec:
     detector: str | None = None
     """Detector whose champion looks for plumes as well; None for none."""
 
+    def __post_init__(self) -> None:
+        if self.detector is not None and self.method is MethaneMethod.MAG1C:
+            raise ConfigurationError(
+                f"detector {self.detector!r} learns from signed enhancement and its noise, and a "
+                "map of mag1c is 0 over most of its ground: use method matched_filter, or leave "
+                "the detector out"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:

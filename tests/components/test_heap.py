@@ -83,4 +83,4 @@ def test_definitions_leave_few_heaps_and_arrow_takes_memory_from_them() -> None:
     )
     pool, _, heaps = done.stdout.partition("\n")
     assert pool == "system"
-    assert 1 <= heaps.count("<heap nr=") <= 4
+    assert 1 <= heaps.count("<heap nr=") <= max(4, os.cpu_count() or 1)

@@ -125,6 +125,11 @@ def test_a_known_emission_is_found_and_weighed(workspace, facts):
     assert scan([Path(workspace.root)]) == []
 
 
+def test_a_sparse_map_is_nothing_for_a_detector():
+    with pytest.raises(ConfigurationError, match="matched_filter"):
+        MethaneSpec(method=MAG1C, detector="plume_detector")
+
+
 def test_mag1c_finds_the_plume_says_so_and_gives_no_rate(workspace):
     spec = spec_of("sparse", SWATH | {"methane": replace(SWATH["methane"], method=MAG1C)})
     assert spec.code_version("enhancement") != spec_of("sparse", SWATH).code_version("enhancement")
