@@ -13,6 +13,7 @@
     ├── ConflictError                         another writer committed first; rebase and retry
     └── IntegrityError                        what was read or stored is not what it says it is
         ├── AssetError                        one asset is truncated, missing or of another format
+        ├── DamagedError                      an object of our own storage was cut off or edited
         └── OverBudgetError                   too many assets of a partition cannot be read
 
 Messages say what was asked, what was found and what to do. They never hold a credential or a
@@ -175,6 +176,13 @@ class AssetError(IntegrityError):
         )
         found.attempts = self.attempts
         return found
+
+
+class DamagedError(IntegrityError):
+    """An object of the project's own storage cannot be read back; names it and the remedy.
+
+    Not for what an archive gives: that is an `AssetError`.
+    """
 
 
 class OverBudgetError(IntegrityError):

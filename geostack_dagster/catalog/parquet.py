@@ -7,7 +7,9 @@ ordinary stac-geoparquet.
 """
 
 import gc
+import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import batched
@@ -22,11 +24,13 @@ from geostack_dagster.catalog.encode import Encoded, to_table
 from geostack_dagster.catalog.layout import Spellings
 from geostack_dagster.catalog.patches import Patches, difference
 from geostack_dagster.domain.item import Item
-from geostack_dagster.errors import IntegrityError
+from geostack_dagster.errors import DamagedError, IntegrityError
 
 _SPELLINGS, _PATCHES = b"geostack:spellings", b"geostack:patches"
 _BATCH = 1024  # Items turned into dictionaries at once
 _ROW_GROUP = 16 * _BATCH
+# What is said of a damaged file: by Arrow, by JSON, by base64 and zlib under the patches.
+_STUMBLES = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, zlib.error)
 # Statistics of every nested column would outweigh the Items of a small snapshot.
 _PRUNED_BY = ("id", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
 
@@ -59,7 +63,7 @@ def iter_items(source: Any) -> Iterator[dict[str, Any]]:
     Raises:
         IntegrityError: If the file is not stac-geoparquet, or is cut off.
     """
-    with _opened(source) as file:
+    with _opened(source) as file, _readable(source):
         metadata = file.schema_arrow.metadata or {}
         spelled: Spellings = json.loads(metadata.get(_SPELLINGS, b"{}"))
         patches = Patches.decode(metadata.get(_PATCHES, b""))
@@ -88,7 +92,7 @@ def read_facts(source: Any) -> dict[str, str]:
     Raises:
         IntegrityError: If the file is not Parquet, or is cut off.
     """
-    with _opened(source) as file:
+    with _opened(source) as file, _readable(source):
         metadata = file.schema_arrow.metadata or {}
         return {
             name.decode(): value.decode()
@@ -119,16 +123,29 @@ def _patches(items: Sequence[Item], encoded: Encoded) -> Patches:
 
 
 def _opened(source: Any) -> pq.ParquetFile:
-    try:
+    with _readable(source):
         file = pq.ParquetFile(source)
-    except pa.ArrowInvalid as error:
-        raise IntegrityError(
-            f"{source} is not readable Parquet ({error}); write the snapshot again"
-        ) from error
     if "geometry" not in file.schema_arrow.names or "id" not in file.schema_arrow.names:
         file.close()
-        raise IntegrityError(f"{source} is not stac-geoparquet: it lacks `id` or `geometry`")
+        raise IntegrityError(f"{_name(source)} is not stac-geoparquet: it lacks `id` or `geometry`")
     return file
+
+
+@contextmanager
+def _readable(source: Any) -> Iterator[None]:
+    """Whatever Arrow and what follows it say of a damaged file, as this package's error."""
+    try:
+        yield
+    except _STUMBLES as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
+            raise
+        raise DamagedError(
+            f"{_name(source)} is not readable Parquet ({error}); write the snapshot again"
+        ) from error
+
+
+def _name(source: Any) -> Any:
+    return getattr(source, "name", source) if isinstance(source, io.IOBase) else source
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from geostack_dagster.catalog.parquet import column_types, read_facts, read_item
 from geostack_dagster.catalog.search import search
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import solar_day
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
-from geostack_dagster.domain.hrefs import SIGNATURE
+from geostack_dagster.domain.hrefs import SIGNATURE, canonical
 from geostack_dagster.domain.identity import Superseded, by_id, resolve
 from geostack_dagster.domain.item import Item, item_id, moment, number, properties
 from geostack_dagster.domain.query import ItemQuery
@@ -241,7 +242,10 @@ def _header(source: Any, url: str) -> Header:
     facts = read_facts(source).get(_FACTS)
     if facts is None:
         raise IntegrityError(f"{url} is not a snapshot: it says nothing about its query")
-    stated = json.loads(facts)
+    return read_back(facts, url, _stated, remedy="materialize the snapshot of that date again")
+
+
+def _stated(stated: Mapping[str, Any]) -> Header:
     return Header(
         provider=stated["provider"],
         collections=tuple(stated["collections"]),
@@ -257,4 +261,14 @@ def _header(source: Any, url: str) -> Header:
 
 def _source(url: str) -> Any:
     path = storage.local_path(url)
-    return io.BytesIO(storage.read_bytes(url)) if path is None else path
+    if path is not None:
+        return path
+    source = _Source(storage.read_bytes(url))
+    source.name = canonical(url)
+    return source
+
+
+class _Source(io.BytesIO):
+    """The whole of an object, which knows where it came from."""
+
+    name = ""

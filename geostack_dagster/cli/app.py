@@ -72,7 +72,11 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the state of the storage as one HTML page: places, coverage, plumes, models, sizes."""
+    """Write the state of the storage as one HTML page: places, coverage, plumes, models, sizes.
+
+    Damaged objects are named with their remedy, on the page too; the rest is shown. Exits with 1
+    then.
+    """
     from geostack_dagster.cli import report as page
 
     with progress("reading the storage"):
@@ -80,6 +84,7 @@ def report(
     show_facts(facts, as_json=as_json)
     if open_it:
         page.show(out)
+    raise typer.Exit(1 if facts["damaged"] else 0)
 
 
 @app.command()

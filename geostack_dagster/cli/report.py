@@ -33,6 +33,7 @@ def write(out: Path) -> dict[str, Any]:
         "not_read": len(state.failures),
         "models": len({one.model for one in state.models}),
         "bytes": sum(sum(one.sizes.values()) for one in state.pipelines),
+        "damaged": [{"object": one.path, "problem": one.problem} for one in state.damages],
     }
 
 

@@ -9,6 +9,7 @@ from geostack_dagster.errors import (
     ConfigurationError,
     ConflictError,
     CredentialError,
+    DamagedError,
     GeostackError,
     IntegrityError,
     ServiceError,
@@ -22,6 +23,7 @@ _CONFLICT_WAIT_S = 1.0
 _REMEDIES: Mapping[type[GeostackError], str] = {
     ConfigurationError: "change the pipeline's defs.yaml or the AOI file, then materialize again",
     CredentialError: "set or renew the variable that the message names, then materialize again",
+    DamagedError: "do to the stored object what the message says, then materialize again",
     IntegrityError: "compare the archive's item with what was read; nothing was written",
 }
 

@@ -1,5 +1,6 @@
 """Storage failures as this package's errors, in one place for both kinds of store."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,13 +11,18 @@ from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.errors import (
     ConfigurationError,
     ConflictError,
+    DamagedError,
     GeostackError,
-    IntegrityError,
     NoDataError,
     ServiceError,
 )
 from geostack_dagster.storage import failure
 
+RESTORE = "restore it from a copy, or delete it and materialize its partitions again"
+"""What a person does about a damaged cube."""
+_DAMAGED = f"{{where}} is damaged: {{told}}; {RESTORE}"
+# How Icechunk's storage layer says that an object which another one names is gone or cut off.
+_TORN = re.compile(r"(object not found|Src size is incorrect)$")
 _VERDICTS: tuple[tuple[tuple[type[Exception], ...], type[GeostackError], str], ...] = (
     ((icechunk.RepositoryNotFoundError,), NoDataError, "there is no cube at {where} yet"),
     (
@@ -25,7 +31,7 @@ _VERDICTS: tuple[tuple[tuple[type[Exception], ...], type[GeostackError], str], .
         "{where} has no such snapshot: {told}; see its history",
     ),
     ((icechunk.ConflictError,), ConflictError, "another writer of {where} came first: {told}"),
-    ((icechunk.FormatError,), IntegrityError, "{where} is damaged: {told}"),
+    ((icechunk.FormatError,), DamagedError, _DAMAGED),
     (
         (icechunk.ReadOnlyError, icechunk.InvalidInputError),
         ConfigurationError,
@@ -41,7 +47,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except icechunk.StorageError as error:
         # Not chained: its notes hold the whole request.
-        raise failure(where, error.message) from None
+        raise _stopped(where, error.message) from None
     except icechunk.IcechunkError as error:
         raise _refused(where, error) from error
     except FileNotFoundError as error:
@@ -55,6 +61,13 @@ def translated(where: str) -> Iterator[None]:
         raise failure(where, str(error)) from None
     except OSError as error:
         raise ServiceError(f"storage of {where} failed: {redact(str(error))}") from error
+
+
+def _stopped(where: str, said: str) -> GeostackError:
+    told, reason = redact(said.partition("\n")[0]), failure(where, said)
+    if isinstance(reason, ServiceError) and _TORN.search(told):
+        return DamagedError(_DAMAGED.format(where=where, told=told))
+    return reason
 
 
 def _refused(where: str, error: icechunk.IcechunkError) -> GeostackError:

@@ -4,12 +4,14 @@ A slot's ledger is one JSON document in the cube itself, committed together with
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from geostack_dagster.cube.failure import RESTORE
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.hrefs import redact
 
 
@@ -57,9 +59,17 @@ def dumps(entries: Iterable[LedgerEntry]) -> str:
     return json.dumps([_plain(entry) for entry in rows], separators=(",", ":"), sort_keys=True)
 
 
-def loads(text: str) -> list[LedgerEntry]:
-    """Entries written by `dumps`; none for a slot without a ledger."""
-    rows = json.loads(text) if text else []
+def loads(text: str, where: str) -> list[LedgerEntry]:
+    """Entries written by `dumps`; none for a slot without a ledger.
+
+    Raises:
+        DamagedError: If it is no ledger; says where it lies.
+    """
+    return read_back(text, where, entries_of, remedy=RESTORE) if text else []
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[LedgerEntry]:
+    """Entries of a parsed ledger."""
     return [LedgerEntry(**{**row, "status": Status(row["status"])}) for row in rows]
 
 

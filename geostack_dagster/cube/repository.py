@@ -145,10 +145,11 @@ class Repository:
             return []
         keys, schema = present
         found = self._columns(keys, schema, ["ledger"], window)["ledger"]
+        days = {slot: schema.day(slot) for slot in sorted(found)}
         return [
-            LedgerRow(schema.day(slot), entry)
-            for slot in sorted(found)
-            for entry in loads(ledger_text(found[slot]))
+            LedgerRow(day, entry)
+            for slot, day in days.items()
+            for entry in loads(ledger_text(found[slot]), f"{keys.where} (its ledger of {day})")
         ]
 
     def _columns(

@@ -17,8 +17,10 @@ from xarray.backends.zarr import FillValueCoder
 from zarr.storage import MemoryStore
 
 from geostack_dagster.cube.encode import zarr_codec
+from geostack_dagster.cube.failure import RESTORE
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.schema import BOOKKEEPING, EXTENT, CubeSchema, Variable
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.errors import IntegrityError, NoDataError
 
 SCHEMA = "geostack:schema"
@@ -101,19 +103,27 @@ def read(keys: Keys, group: str) -> Stored:
 
     Raises:
         NoDataError: If the store has no such group.
-        IntegrityError: If the group was not written by this package.
+        IntegrityError: If the group was not written by this package, or is damaged.
     """
     described, time = f"{group}/zarr.json", f"{group}/time/zarr.json"
     found = keys.get([described, time])
     if described not in found:
         raise NoDataError(f"there is no cube {group!r} at {keys.where} yet")
-    attributes = json.loads(found[described]).get("attributes", {})
-    if SCHEMA not in attributes or time not in found:
+    schema = read_back(found[described], keys.where, _schema, remedy=RESTORE)
+    if schema is None or time not in found:
         raise IntegrityError(
             f"group {group!r} at {keys.where} holds no cube of this package; write to another group"
         )
-    schema = CubeSchema.from_json(attributes[SCHEMA])
-    return Stored(schema, int(json.loads(found[time])["shape"][0]))
+    return Stored(schema, read_back(found[time], keys.where, _length, remedy=RESTORE))
+
+
+def _schema(document: Mapping[str, Any]) -> CubeSchema | None:
+    stated = document.get("attributes", {}).get(SCHEMA)
+    return None if stated is None else CubeSchema.from_json(stated)
+
+
+def _length(document: Mapping[str, Any]) -> int:
+    return int(document["shape"][0])
 
 
 def changes(keys: Keys, schema: CubeSchema) -> dict[str, bytes | None]:
@@ -190,7 +200,8 @@ def verify(schema: CubeSchema, expected: Mapping[str, bytes], found: Mapping[str
         name = key.removesuffix("/zarr.json")
         if key not in found:
             raise IntegrityError(f"cube {schema.name!r} has drifted: {name} is missing")
-        have, want = json.loads(found[key]), json.loads(document)
+        have = read_back(found[key], f"{name} of cube {schema.name!r}", dict, remedy=RESTORE)
+        want = json.loads(document)
         for member in sorted({*have, *want} - {"attributes"}):
             _require_equal(schema.name, f"{name}.{member}", have.get(member), want.get(member))
 

@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from geostack_dagster import storage
-from geostack_dagster.cube.ledger import LedgerEntry, LedgerRow, Status, dumps, loads
+from geostack_dagster.cube.ledger import LedgerEntry, LedgerRow, Status, dumps, entries_of
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, GeostackError, IntegrityError, ServiceError
@@ -55,7 +56,7 @@ class Attempt:
             rows=tuple(
                 LedgerRow(date.fromisoformat(day), entry)
                 for day, entries in document["ledger"].items()
-                for entry in loads(json.dumps(entries))
+                for entry in entries_of(entries)
             ),
         )
 
@@ -113,12 +114,19 @@ def _keep(
 
 
 def read(partition: Partition, workspace: Workspace) -> Attempt | None:
-    """The failed attempt on record; None if the last one succeeded."""
+    """The failed attempt on record; None if the last one succeeded.
+
+    Raises:
+        DamagedError: If the record is.
+    """
+    url = workspace.layout.attempt(partition)
     try:
-        content = storage.read_bytes(workspace.layout.attempt(partition))
+        content = storage.read_bytes(url)
     except FileNotFoundError:
         return None
-    return Attempt.from_json(json.loads(content))
+    return read_back(
+        content, url, Attempt.from_json, remedy="delete it; the next attempt writes its own"
+    )
 
 
 def status_of(error: GeostackError) -> Status:

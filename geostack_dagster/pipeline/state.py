@@ -1,20 +1,22 @@
 """The state of a storage, read from what lies in it and from nothing else."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 from geostack_dagster import storage
-from geostack_dagster.catalog.snapshot import read_header
+from geostack_dagster.catalog.snapshot import Header, read_header
 from geostack_dagster.cube.ledger import LedgerRow
-from geostack_dagster.domain.partition import ATTEMPT, Partition
+from geostack_dagster.domain.documents import read_back
+from geostack_dagster.domain.partition import ATTEMPT, Layout, Partition
 from geostack_dagster.domain.swath import Geometry
+from geostack_dagster.errors import IntegrityError
 from geostack_dagster.inference.plumes import State as Certainty
 from geostack_dagster.pipeline import attempt
 from geostack_dagster.pipeline.cube import cube_store
@@ -24,6 +26,7 @@ from geostack_dagster.pipeline.workspace import Pin, Workspace
 from geostack_dagster.publish.state import (
     Area,
     Cell,
+    Damage,
     Failure,
     ModelEvent,
     Picture,
@@ -44,19 +47,22 @@ _COLLECTION, _HISTORY, _ALIASES = "collection.json", "geostack:history", "geosta
 def read_state(specs: Sequence[PipelineSpec], workspace: Workspace) -> State:
     """What is there of these pipelines; those of which there is nothing are left out.
 
+    An object that cannot be read back is named among the damages, and left out of the rest.
+
     Raises:
         CredentialError: If the object store's credential is missing or refused.
         ServiceError: If the object store does not answer.
     """
     sizes = storage.listing(workspace.root)
     folders = {path.partition("/")[0] for path in sizes}
-    pins = [workspace.pinned(PurePosixPath(path).stem) for path in sorted(sizes) if _is_pin(path)]
+    damages = _Damages(workspace.layout.root)
+    pins = list(_pins(workspace, sizes, damages))
     lenses = [
-        _Lens(spec, workspace, _below(sizes, spec.name), pins)
+        _Lens(spec, workspace, _below(sizes, spec.name), pins, damages)
         for spec in specs
         if spec.name in folders
     ]
-    champion, events, promotions = _models(workspace, sizes)
+    champion, events, promotions = _models(workspace, sizes, damages)
     return State(
         root=workspace.root,
         at=datetime.now(UTC),
@@ -64,10 +70,33 @@ def read_state(specs: Sequence[PipelineSpec], workspace: Workspace) -> State:
         pipelines=[lens.state() for lens in lenses],
         plumes=[mark for lens in lenses for mark in lens.plumes()],
         failures=[failure for lens in lenses for failure in lens.failures],
+        damages=damages.found(),  # the last: all else has been read by now
         champion=champion,
         models=events,
         promotions=promotions,
     )
+
+
+@dataclass
+class _Damages:
+    """What could not be read back so far; of each object once, whoever reads it."""
+
+    root: str
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def noted(self, url: str) -> Iterator[None]:
+        """Go on after the block if the object at `url` is damaged, or was removed meanwhile."""
+        try:
+            yield
+        except FileNotFoundError:
+            return
+        except IntegrityError as error:
+            self.problems.setdefault(url.removeprefix(f"{self.root}/"), str(error))
+
+    def found(self) -> list[Damage]:
+        """By path."""
+        return [Damage(path=path, problem=what) for path, what in sorted(self.problems.items())]
 
 
 @dataclass(frozen=True)
@@ -79,6 +108,7 @@ class _Lens:
     sizes: Mapping[str, int]
     """By path below the pipeline's folder."""
     pins: Sequence[Pin]
+    damages: _Damages
 
     def state(self) -> PipelineState:
         """The pipeline as the page shows it."""
@@ -105,9 +135,16 @@ class _Lens:
         for path in sorted(self.sizes):
             match path.split("/"):
                 case ["published", "plumes", area, _, name] if name.endswith(".geojson"):
-                    document = json.loads(self._read(path))
-                    for feature in document["features"]:
-                        yield self._plume(area, feature)
+                    yield from self._outlined(area, self._url(path))
+
+    def _outlined(self, area: str, url: str) -> Iterator[PlumeMark]:
+        with self.damages.noted(url):
+            yield from read_back(
+                storage.read_bytes(url),
+                url,
+                lambda found: [self._plume(area, one) for one in found["features"]],
+                remedy=f"delete its folder and materialize {self.spec.name}/plumes again",
+            )
 
     @cached_property
     def _areas(self) -> list[str]:
@@ -135,7 +172,9 @@ class _Lens:
             match path.split("/"):
                 case [first, area, name] if first == folder and name.endswith(suffix):
                     found[area].append(name.removesuffix(suffix))
-        return found
+        return {
+            area: dated for area, names in found.items() if (dated := [*filter(_is_date, names)])
+        }
 
     def _partitions(self, area: str) -> list[Partition]:
         """Partitions of the newest year."""
@@ -151,7 +190,7 @@ class _Lens:
         partitions = self._partitions(area)
         urls = [self.workspace.layout.snapshot(one) for one in partitions]
         with ThreadPoolExecutor(_READERS) as pool:  # a bucket answers in its own time
-            headers = list(pool.map(read_header, urls))
+            headers = list(pool.map(self._header, urls))
         return [
             Cell(
                 day=one.window.start,
@@ -160,34 +199,47 @@ class _Lens:
                 failures=sum(failed[day] for day in one.window.days),
             )
             for one, header in zip(partitions, headers, strict=True)
+            if header is not None
         ]
+
+    def _header(self, url: str) -> Header | None:
+        with self.damages.noted(url):
+            return read_header(url)
+        return None
 
     def _coverage(self, area: str) -> dict[date, float]:
         """Fraction of pixels that hold a value, by day with scenes."""
-        anywhere = Partition(self.spec.name, area, self.spec.start.isoformat())
         if not self._has_cube(area):
             return {}
-        if self.spec.record.geometry is Geometry.SWATH:
-            granules = swath_store(self.spec, anywhere, self.workspace).granules()
-            return {one.day: one.coverage for one in granules}
-        slots = cube_store(self.spec, anywhere, self.workspace).slots(self.spec.record.quantity)
-        return {
-            one.day: one.coverage for one in slots if one.item_count and one.coverage is not None
-        }
+        anywhere = Partition(self.spec.name, area, self.spec.start.isoformat())
+        with self.damages.noted(self.workspace.layout.cube(self.spec.name, area)):
+            if self.spec.record.geometry is Geometry.SWATH:
+                granules = swath_store(self.spec, anywhere, self.workspace).granules()
+                return {one.day: one.coverage for one in granules}
+            slots = cube_store(self.spec, anywhere, self.workspace).slots(self.spec.record.quantity)
+            return {
+                one.day: one.coverage
+                for one in slots
+                if one.item_count and one.coverage is not None
+            }
+        return {}
 
     def _ledger(self, area: str) -> list[LedgerRow]:
-        anywhere = Partition(self.spec.name, area, self.spec.start.isoformat())
         if not self._has_cube(area):
             return []
-        if self.spec.record.geometry is Geometry.SWATH:
-            return swath_store(self.spec, anywhere, self.workspace).ledger()
-        return cube_store(self.spec, anywhere, self.workspace).ledger(self.spec.record.quantity)
+        anywhere = Partition(self.spec.name, area, self.spec.start.isoformat())
+        with self.damages.noted(self.workspace.layout.cube(self.spec.name, area)):
+            if self.spec.record.geometry is Geometry.SWATH:
+                return swath_store(self.spec, anywhere, self.workspace).ledger()
+            return cube_store(self.spec, anywhere, self.workspace).ledger(self.spec.record.quantity)
+        return []
 
     def _attempts(self, area: str) -> Iterator[LedgerRow]:
         for day in self._failed.get(area, ()):
             partition = Partition(self.spec.name, area, day, self.spec.cadence)
-            found = attempt.read(partition, self.workspace)
-            yield from () if found is None else found.rows
+            with self.damages.noted(self.workspace.layout.attempt(partition)):
+                found = attempt.read(partition, self.workspace)
+                yield from () if found is None else found.rows
 
     def _has_cube(self, area: str) -> bool:
         return area in self._with_cubes
@@ -202,7 +254,8 @@ class _Lens:
         for (product, area), path in newest.items():
             day = path.split("/")[3]
             title = f"{self.spec.name}, {product} of {area}, {day}"
-            yield Picture(title=title, png=self._read(path))
+            with self.damages.noted(self._url(path)):
+                yield Picture(title=title, png=storage.read_bytes(self._url(path)))
 
     def _plume(self, area: str, feature: Mapping[str, Any]) -> PlumeMark:
         found = feature["properties"]
@@ -235,12 +288,19 @@ class _Lens:
             kinds[path.partition("/")[0]] += size
         return dict(kinds)
 
-    def _read(self, path: str) -> bytes:
-        return storage.read_bytes(f"{self.workspace.layout.root}/{self.spec.name}/{path}")
+    def _url(self, path: str) -> str:
+        return f"{self.workspace.layout.root}/{self.spec.name}/{path}"
+
+
+def _pins(workspace: Workspace, sizes: Mapping[str, int], damages: _Damages) -> Iterator[Pin]:
+    for path in sorted(sizes):
+        if path.startswith("aois/") and path.endswith(".json"):
+            with damages.noted(f"{workspace.layout.root}/{path}"):
+                yield workspace.pinned(PurePosixPath(path).stem)
 
 
 def _models(
-    workspace: Workspace, sizes: Mapping[str, int]
+    workspace: Workspace, sizes: Mapping[str, int], damages: _Damages
 ) -> tuple[str | None, list[ModelEvent], list[Picture]]:
     """The champion, all that happened to models, and what the promotion of it changed."""
     champion: str | None = None
@@ -249,26 +309,50 @@ def _models(
     for path in sorted(sizes):
         if not path.endswith(f"/{_COLLECTION}"):
             continue
-        document = json.loads(storage.read_bytes(f"{workspace.layout.root}/{path}"))
-        if _HISTORY in document:
-            champion = document[_ALIASES]["champion"] or champion
-            events += [_event(one) for one in document[_HISTORY]]
-            pictures += _promotion(workspace, sizes, document)
+        url = f"{workspace.layout.root}/{path}"
+        with damages.noted(url):
+            told = read_back(
+                storage.read_bytes(url),
+                url,
+                lambda found: _told(found, workspace.layout),
+                remedy="restore it: it names every model",
+            )
+            if told is None:  # somebody else's Collection
+                continue
+            champion = told.champion or champion
+            events += told.events
+            pictures += told.pictures(sizes, workspace.layout)
     return champion, sorted(events, key=lambda one: one.at), pictures
 
 
-def _promotion(
-    workspace: Workspace, sizes: Mapping[str, int], document: Mapping[str, Any]
-) -> Iterator[Picture]:
-    """The champion beside the one before it, if that was drawn."""
-    layout, champion = workspace.layout, document[_ALIASES]["champion"]
-    events = [
-        one for one in document[_HISTORY] if one["event"] == "promoted" and one["model"] == champion
-    ]
-    for one in events[-1:]:
-        url = layout.before_after(document["id"], champion, one["previous"])
-        if url.removeprefix(f"{layout.root}/") in sizes:
-            yield Picture(title=f"{champion}, promoted {one['at']}", png=storage.read_bytes(url))
+@dataclass(frozen=True)
+class _Registry:
+    """What one registry says."""
+
+    champion: str | None
+    events: list[ModelEvent]
+    promoted: tuple[str, str] | None
+    """When the champion was promoted, and where its picture would lie."""
+
+    def pictures(self, sizes: Mapping[str, int], layout: Layout) -> Iterator[Picture]:
+        """The champion beside the one before it, if that was drawn."""
+        if self.promoted is not None:
+            at, url = self.promoted
+            if url.removeprefix(f"{layout.root}/") in sizes:
+                title = f"{self.champion}, promoted {at}"
+                yield Picture(title=title, png=storage.read_bytes(url))
+
+
+def _told(document: Mapping[str, Any], layout: Layout) -> _Registry | None:
+    if _HISTORY not in document:
+        return None
+    history, champion = document[_HISTORY], document[_ALIASES]["champion"]
+    promoted = None
+    for one in history:
+        if one["event"] == "promoted" and one["model"] == champion:
+            url = layout.before_after(document["id"], champion, one["previous"])
+            promoted = (one["at"], url)
+    return _Registry(champion, [_event(one) for one in history], promoted)
 
 
 def _event(entry: Mapping[str, Any]) -> ModelEvent:
@@ -283,8 +367,13 @@ def _event(entry: Mapping[str, Any]) -> ModelEvent:
     )
 
 
-def _is_pin(path: str) -> bool:
-    return path.startswith("aois/") and path.endswith(".json")
+def _is_date(name: str) -> bool:
+    """Whether a file is a partition's, and not a copy that somebody put beside it."""
+    try:
+        date.fromisoformat(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _below(sizes: Mapping[str, int], folder: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Where a project keeps its state, and the AOIs it knows."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from geostack_dagster import storage
 from geostack_dagster.auth.resolution import Settings
 from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid, choose_crs
 from geostack_dagster.domain.partition import Layout
@@ -72,15 +74,26 @@ class Workspace:
 
         Raises:
             ConfigurationError: If none of that name is registered.
+            DamagedError: If its document is: every cube over it lies on the grid that it pins.
         """
+        url = self.layout.pin(name)
         try:
-            document: dict[str, Any] = json.loads(storage.read_bytes(self.layout.pin(name)))
+            content = storage.read_bytes(url)
         except FileNotFoundError:
             raise ConfigurationError(
                 f"AOI {name!r} is not registered; drop {name}.geojson in the AOI folder and let "
                 "the aoi_sensor see it, or run `geostack aoi add FILE`"
             ) from None
-        return Pin(AOI(document["name"], document["geometry"]), document["crs"])
+        return read_back(content, url, _pin_of, remedy=_PIN_REMEDY)
+
+
+_PIN_REMEDY = (
+    "restore it from a copy, or delete it and register the same geometry again: `geostack aoi add`"
+)
+
+
+def _pin_of(document: Mapping[str, Any]) -> Pin:
+    return Pin(AOI(document["name"], document["geometry"]), document["crs"])
 
 
 def _require_same(known: Pin, asked: AOI) -> None:

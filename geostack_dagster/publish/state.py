@@ -65,6 +65,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """An object of the storage that cannot be read back: nothing else on the page is of it."""
+
+    path: str
+    """Below the storage's root."""
+    problem: str
+    """What is wrong, and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineState:
     """One pipeline."""
 
@@ -99,6 +109,7 @@ class State:
     pipelines: Sequence[PipelineState]
     plumes: Sequence[PlumeMark] = ()
     failures: Sequence[Failure] = ()
+    damages: Sequence[Damage] = ()
     champion: str | None = None
     models: Sequence[ModelEvent] = ()
     """Oldest first."""

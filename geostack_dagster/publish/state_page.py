@@ -21,7 +21,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def state_page(state: State) -> str:
     """The page. Nothing in it is loaded from elsewhere."""
-    sections = (_maps, _calendars, _gallery, _plumes, _models, _failures, _sizes)
+    sections = (_damages, _maps, _calendars, _gallery, _plumes, _models, _failures, _sizes)
     parts = (part for section in sections for part in section(state))
     return "\n".join(
         [
@@ -57,6 +57,16 @@ def _header(state: State) -> Iterator[str]:
     yield f'<p class="soft"><code>{escape(state.root)}</code>, {state.at:%-d %B %Y, %H:%M} UTC</p>'
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures.items())
     yield f'<dl class="figures">{rows}</dl></header>'
+
+
+def _damages(state: State) -> Iterator[str]:
+    if not state.damages:
+        return
+    yield "<section><h2>Damaged objects</h2>"
+    yield "<p>These could not be read back, and are left out of everything below.</p>"
+    rows = ((one.path, one.problem) for one in state.damages)
+    yield _table("By path in the storage", ("Object", "What is wrong, and the remedy"), rows)
+    yield "</section>"
 
 
 def _maps(state: State) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,54 @@ def test_a_registry_of_models_is_found_and_told(workspace):
         ("registered", ""),
         ("promoted", "AP 0.9 over 0.8; canary ok"),
     ]
+
+
+def test_damaged_objects_are_named_with_a_remedy_and_the_rest_is_shown(chain):
+    chain.run(DAY)
+    chain.run(EMPTY, "snapshot")
+    sound, layout = chain.partition(DAY), chain.workspace.layout
+    plumes = f"{layout.published(sound, 'plumes')}/plumes.geojson"
+    urls = {
+        layout.snapshot(chain.partition(EMPTY)): "write the snapshot again",
+        layout.attempt(sound): "delete it",
+        layout.pin("lost"): "register the same geometry again",
+        plumes: f"delete its folder and materialize {chain.spec.name}/plumes again",
+        f"{layout.models('plume-detector')}/collection.json": "restore it",
+    }
+    for url in urls:
+        storage.write_bytes(url, b'{"geostack:history": [{}], "features": [{}], "ledger"')
+
+    state = read_state([chain.spec], chain.workspace)
+
+    problems = {f"{layout.root}/{one.path}": one.problem for one in state.damages}
+    assert problems.keys() == urls.keys()
+    for url, remedy in urls.items():
+        assert url.rpartition("/")[2] in problems[url]
+        assert remedy in problems[url]
+    (pipeline,) = state.pipelines
+    (cell,) = pipeline.calendar[FIELD.name]
+    assert cell.coverage is not None
+    assert len(pipeline.pictures) == 1
+
+    cube = Path(layout.cube(chain.spec.name, FIELD.name))
+    for path in (cube / "snapshots").iterdir():
+        path.write_bytes(path.read_bytes()[:-40])
+    state = read_state([chain.spec], chain.workspace)
+
+    problems = {one.path: one.problem for one in state.damages}
+    assert "restore it from a copy" in problems[f"{chain.spec.name}/cubes/{FIELD.name}"]
+    (cell,) = state.pipelines[0].calendar[FIELD.name]
+    assert (cell.items > 0, cell.coverage) == (True, None)
+
+
+@pytest.mark.parametrize("document", ["{}", "null", '{"geostack:history": [{}]}', "{"])
+def test_a_registry_that_lacks_something_does_not_bring_the_page_down(workspace, document):
+    storage.write_bytes(f"{workspace.root}/models/m/collection.json", document.encode())
+
+    damages = read_state([], workspace).damages
+
+    # A Collection without a history is somebody else's.
+    assert [one.path for one in damages] == ["models/m/collection.json"] * (document != "{}")
 
 
 def test_a_storage_that_is_not_there_yet_is_empty(tmp_path):

@@ -10,8 +10,10 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from geostack_dagster.cube import ledger
+from geostack_dagster.cube.failure import RESTORE
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.ledger import LedgerEntry
+from geostack_dagster.domain.documents import read_back
 
 DAYS = "days"
 """Name below a quantity's group that no granule may have."""
@@ -58,7 +60,7 @@ class StoredGranule:
             fingerprint=document["fingerprint"],
             coverage=document["coverage"],
             shape=(lines, columns, bands),
-            ledger=tuple(ledger.loads(json.dumps(document["ledger"]))),
+            ledger=tuple(ledger.entries_of(document["ledger"])),
         )
 
 
@@ -81,7 +83,7 @@ def read_days(keys: Keys, quantity: str, days: Iterable[date]) -> dict[date, Day
     places = {_key(quantity, day): day for day in days}
     found = keys.get(places)
     return {
-        day: _record(found[key], day) if key in found else DayRecord()
+        day: _record(found[key], day, keys.where) if key in found else DayRecord()
         for key, day in places.items()
     }
 
@@ -123,10 +125,13 @@ def group_document(attributes: Mapping[str, Any]) -> bytes:
     return json.dumps(found).encode()
 
 
-def _record(document: bytes, day: date) -> DayRecord:
-    attributes = json.loads(document)["attributes"]
-    return DayRecord(
-        made_from=attributes["made_from"],
-        granules=tuple(StoredGranule.from_json(one, day) for one in attributes["granules"]),
-        unread=tuple(ledger.loads(json.dumps(attributes.get("unread", [])))),
-    )
+def _record(document: bytes, day: date, where: str) -> DayRecord:
+    def build(found: Mapping[str, Any]) -> DayRecord:
+        attributes = found["attributes"]
+        return DayRecord(
+            made_from=attributes["made_from"],
+            granules=tuple(StoredGranule.from_json(one, day) for one in attributes["granules"]),
+            unread=tuple(ledger.entries_of(attributes.get("unread", []))),
+        )
+
+    return read_back(document, f"{where} (its record of {day})", build, remedy=RESTORE)
