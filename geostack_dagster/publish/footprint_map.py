@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from shapely import Polygon, make_valid, union_all
 
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.publish.canvas import MUTED, Page
 from geostack_dagster.publish.colours import round_step, ticks
@@ -83,7 +84,7 @@ def footprint_map(
 
 def _count(items: list[Any], footprints: list[list[Ring]]) -> str:
     missing = sum(not rings for rings in footprints)
-    words = f"{len(items)} Item{'' if len(items) == 1 else 's'}"
+    words = counted(len(items), "Item")
     return f"{words}, {missing} without a footprint" if missing else words
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from html import escape
 
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.publish.state import Cell
 
 LEVELS = 5
@@ -25,7 +26,7 @@ def calendar(cells: Sequence[Cell], *, label: str) -> str:
     first = _monday(min(cell.day for cell in shown))
     weeks = (_monday(last) - first).days // 7 + 1
     filled = sum(cell.coverage is not None and cell.items > 0 for cell in shown)
-    words = f"{label}: {len(shown)} days looked at, {filled} with pixels"
+    words = f"{label}: {counted(len(shown), 'day')} looked at, {filled} with pixels"
     drawn = [
         *_days_and_months(first, weeks),
         *(_square(cell, first) for cell in sorted(shown, key=lambda cell: cell.day)),
@@ -59,12 +60,12 @@ def _kind(cell: Cell) -> str:
 
 
 def _words(cell: Cell) -> str:
-    words = [cell.day.isoformat(), f"{cell.items} item{'' if cell.items == 1 else 's'}"]
+    words = [cell.day.isoformat(), counted(cell.items, "item")]
     if cell.items:
         known = cell.coverage is not None
         words.append(f"{cell.coverage:.0%} of pixels" if known else "no cube yet")
     if cell.failures:
-        words.append(f"{cell.failures} assets not read")
+        words.append(f"{counted(cell.failures, 'asset')} not read")
     return ", ".join(words)
 
 

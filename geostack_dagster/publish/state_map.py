@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.publish.colours import round_step, ticks
 from geostack_dagster.publish.state import Area, PlumeMark
 
 _SIZE = 340.0
+_LEFT = 72.0
+"""Room for the labels of the latitudes, such as -33.1225°."""
 _PADDING = 0.12
 _LEAST_RADIUS, _MOST_RADIUS = 4.0, 14.0
 
@@ -58,7 +61,7 @@ def area_map(area: Area, plumes: Sequence[PlumeMark]) -> str:
     outlines = [list(_rings(mark.geometry)) for mark in marks]
     view = _View.around([*rings, *(ring for found in outlines for ring in found)])
     sure = sum(mark.is_sure for mark in marks)
-    words = f"{area.name}: {sure} plumes, {len(marks) - sure} doubtful"
+    words = f"{area.name}: {counted(sure, 'plume')}, {len(marks) - sure} doubtful"
     strongest = max((mark.rate_kg_h or 0 for mark in marks), default=0)
     drawn = [
         *_graticule(view),
@@ -71,8 +74,9 @@ def area_map(area: Area, plumes: Sequence[PlumeMark]) -> str:
             )
         ),
     ]
+    box = f"{-_LEFT:.0f} -8 {_SIZE + _LEFT + 8:.0f} {view.height + 34:.0f}"
     return (
-        f'<svg class="map" role="img" viewBox="-44 -8 {_SIZE + 52:.0f} {view.height + 34:.0f}" '
+        f'<svg class="map" role="img" viewBox="{box}" '
         f'aria-label="{escape(words)}"><title>{escape(words)}</title>{"".join(drawn)}</svg>'
     )
 
@@ -104,15 +108,17 @@ def _graticule(view: _View) -> Iterator[str]:
         x, _ = view.place((value, view.south))
         yield f'<path class="grid" d="M{x} 0V{view.height:.1f}"/>'
         below = f'x="{x}" y="{view.height + 16:.1f}" text-anchor="middle"'
-        yield f"<text {below}>{_degrees(value)}</text>"
+        yield f"<text {below}>{_degrees(value, step)}</text>"
     for value in ticks(view.south, view.north, step):
         _, y = view.place((view.west, value))
         yield f'<path class="grid" d="M0 {y}H{_SIZE:.0f}"/>'
-        yield f'<text x="-6" y="{y + 4}" text-anchor="end">{_degrees(value)}</text>'
+        yield f'<text x="-6" y="{y + 4}" text-anchor="end">{_degrees(value, step)}</text>'
 
 
-def _degrees(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") + "°"
+def _degrees(value: float, step: float) -> str:
+    """A label with the digits that its line needs: 46.975 is not 46.98."""
+    decimals = next((n for n in range(6) if math.isclose(round(step, n), step)), 6)
+    return f"{value + 0.0:.{decimals}f}°"
 
 
 def _path(view: _View, rings: Iterable[Ring]) -> str:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.publish.state import Cell, Picture, PipelineState, PlumeMark, State
 from geostack_dagster.publish.state_calendar import LEVELS, MOST_WEEKS, calendar
 from geostack_dagster.publish.state_map import area_map
@@ -105,7 +106,7 @@ def _calendars(state: State) -> Iterator[str]:
 def _summary(cells: Sequence[Cell]) -> str:
     known = [cell.coverage for cell in cells if cell.coverage is not None and cell.items]
     covered = f", {sum(known) / len(known):.0%} covered" if known else ""
-    return f"{len(cells)} days, {len(known)} with pixels{covered}"
+    return f"{counted(len(cells), 'day')}, {len(known)} with pixels{covered}"
 
 
 def _key() -> str:
@@ -152,7 +153,9 @@ def _plumes(state: State) -> Iterator[str]:
     )
     heads = ("Day", "Pipeline", "AOI", "State", "Rate [kg/h]", "68 % [kg/h]", "Score")
     yield "<section><h2>Plumes</h2>"
-    yield _table("Strongest first", heads, map(_plume_row, strongest), numeric=(4, 5, 6))
+    yield _table(
+        "Sure ones first, then the strongest", heads, map(_plume_row, strongest), numeric=(4, 5, 6)
+    )
     yield "</section>"
 
 

@@ -30,7 +30,7 @@ font-variant-numeric:tabular-nums}
 .row{display:flex;flex-wrap:wrap;gap:16px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px}
 .maps .card{flex:1 1 380px}
-.calendars{display:grid;grid-template-columns:repeat(auto-fill,minmax(350px,1fr));gap:16px}
+.calendars{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(350px,100%),1fr));gap:16px}
 .calendars .card{overflow-x:auto}
 .calendars h4{margin:12px 0 2px;font-size:13px;font-weight:500;color:var(--soft)}
 svg text{fill:var(--soft);font-size:11px;font-family:inherit}
@@ -57,7 +57,8 @@ figcaption{font-size:13px;margin-top:4px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:0 0 8px;font-size:13px}
 th,td{text-align:left;padding:7px 14px 7px 0;border-bottom:1px solid var(--line);
-vertical-align:top}
+vertical-align:top;white-space:nowrap}
+td:last-child:not(.number){white-space:normal;min-width:16em}
 th{font-size:13px;font-weight:600;color:var(--soft)}
 .number{text-align:right}
 footer{padding:36px 24px;color:var(--soft);font-size:13px}

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -218,6 +219,25 @@ def test_a_map_shows_sure_and_doubtful_plumes_apart_and_the_stronger_the_larger(
     radius = {one.findtext("title"): float(one.find("circle").attrib["r"]) for one in plumes}
     assert radius["2024-07-03, emit, plume, 400 kg/h"] > radius["2024-07-03, emit, plume, 100 kg/h"]
     assert root.attrib["aria-label"] == "emmental: 2 plumes, 1 doubtful"
+
+
+@pytest.mark.parametrize("size", [0.011, 0.06, 0.13, 3.0, 40.0])
+def test_lines_of_a_map_say_where_they_are(size):
+    tree = ET.fromstring(
+        area_map(Area(name="a", geometry=_square(7.84, -33.16, size), crs="EPSG:32720"), [])
+    )
+    labels = [one for one in tree.iter() if one.tag.endswith("text")]
+    for anchor, place in (("middle", "x"), ("end", "y")):
+        found = [
+            (float(one.get(place)), float((one.text or "").rstrip("°")))
+            for one in labels
+            if one.get("text-anchor") == anchor
+        ]
+        # Pixels are in proportion to what the labels say.
+        scales = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(found)]
+        assert max(scales) - min(scales) < 0.02 * abs(scales[0])
+    left = -float(str(tree.get("viewBox")).split()[0])
+    assert all(7 * len(one.text or "") <= left - 6 for one in labels)
 
 
 def test_an_area_across_the_antimeridian_is_in_one_piece():
