@@ -214,9 +214,8 @@ def _metadata(spec: PipelineSpec, noun: str) -> dict[str, Any]:
     """What is known before anything is made; `<aoi>` and `<date>` stand for the partition's."""
     anywhere = Partition(spec.name, "<aoi>", "<date>", spec.cadence)
     artefact = artefact_of(spec, noun, anywhere, Layout("<storage>"))
-    metadata: dict[str, Any] = {
+    return {
         "artefact": dg.MetadataValue.text(artefact.url),
         "catalogue": dg.MetadataValue.url(spec.provider.stac_url),
+        "dagster/column_schema": column_schema(spec, noun),
     }
-    schema = column_schema(spec, noun)
-    return metadata if schema is None else metadata | {"dagster/column_schema": schema}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from geostack_dagster.components.events import table_of
+from geostack_dagster.components.events import table_of, value_of
 from geostack_dagster.components.partitions import partition_of, partitions_of
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Geometry
@@ -276,10 +276,5 @@ def _severity(result: "Result") -> dg.AssetCheckSeverity:
 
 
 def _metadata(result: "Result") -> dict[str, dg.MetadataValue]:
-    numbers: dict[str, dg.MetadataValue] = {
-        name: dg.MetadataValue.int(value)
-        if isinstance(value, int)
-        else dg.MetadataValue.float(value)
-        for name, value in result.numbers.items()
-    }
+    numbers = {name: value_of(value) for name, value in result.numbers.items()}
     return numbers | ({"evidence": table_of(result.rows)} if result.rows else {})

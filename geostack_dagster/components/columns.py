@@ -1,4 +1,7 @@
-"""What is inside each artefact, as Dagster's column schemas: tables, and variables of cubes."""
+"""What is inside each artefact, as Dagster's column schemas.
+
+Columns of tables, variables of cubes, and the members of what is one JSON document.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -19,6 +22,45 @@ _ITEM = (
     ("assets", "struct", "canonical hrefs by asset key; never a signature"),
     ("links", "list", "where the Item and its collection are described"),
 )
+_PROPERTIES = {
+    "type": "Feature",
+    "stac_version": "of STAC",
+    "stac_extensions": "schemas of the extensions that it uses",
+    "created": "when the archive first had it, UTC",
+    "updated": "when the archive last changed it, UTC",
+    "published": "when the archive first showed it, UTC",
+    "expires": "when the archive may drop it, UTC",
+    "start_datetime": "first line of the acquisition, UTC",
+    "end_datetime": "last line of the acquisition, UTC",
+    "platform": "satellite",
+    "constellation": "family of satellites",
+    "instruments": "that saw it",
+    "gsd": "ground sampling distance [m]",
+    "eo:cloud_cover": "cloud in the whole scene, by the archive [%]",
+    "eo:snow_cover": "snow in the whole scene, by the archive [%]",
+    "view:sun_elevation": "of the sun above the horizon [degree]",
+    "view:sun_azimuth": "of the sun, clockwise from north [degree]",
+    "view:off_nadir": "of the line of sight at the satellite [degree]",
+    "view:incidence_angle": "of the line of sight at the ground [degree]",
+    "view:azimuth": "of the line of sight, clockwise from north [degree]",
+    "proj:epsg": "CRS of the files",
+    "proj:code": "CRS of the files",
+    "grid:code": "cell of the archive's grid",
+    "sat:orbit_state": "ascending or descending",
+    "sat:relative_orbit": "number within the repeat cycle",
+    "sat:absolute_orbit": "number since launch",
+    "processing:level": "of the product",
+    "processing:version": "of the processor",
+    "processing:datetime": "when it was processed, UTC",
+    "s2:processing_baseline": "of the processor; it tells which offset to expect",
+    "s2:nodata_pixel_percentage": "of the tile that nothing was seen of [%]",
+    "earthsearch:boa_offset_applied": "whether the offset was subtracted from the pixels already",
+    "cmr:concept_id": "CMR's name of the granule",
+    "cmr:revision_id": "rises with every change of the granule's record",
+}
+"""What STAC and the archives mean by properties that many Items state."""
+_LONGEST_TYPE = 64
+"""Characters; the type of an Item's `assets` spells out every member of every asset."""
 _MAPS = (
     ("enhancement", "float32", "methane enhancement above the background, signed [ppm m]"),
     ("uncertainty", "float32", "one standard deviation of the enhancement [ppm m]"),
@@ -53,29 +95,126 @@ _CHIP = (
     ("bbox", "struct", "xmin, ymin, xmax, ymax [degree]"),
 )
 
+_MADE_FROM = (
+    ("snapshot", "string", "fingerprint of the snapshot that its Items are of"),
+    ("made_by", "string", "version of the code and of the pipeline's settings that made it"),
+    ("fingerprint", "string", "digest of what decides the pixels: the data version"),
+    ("window", "array", "first solar day, and the day after the last"),
+    ("skipped", "array", "Items and bands that are left out, each with its reason"),
+)
+_RECIPE = (
+    ("format", "integer", "version of the document"),
+    ("provider", "string", "archive that everything is read from"),
+    ("collections", "array", "the archive's names of the collections"),
+    *_MADE_FROM,
+    ("grid", "object", "CRS, affine transform and shape [pixel]: what everything is put on"),
+    ("bands", "array", "variables of the cube: encoding, resampling, wavelength [nm]"),
+    ("mask", "object", "classes that count as clear, and the buffer around the others [m]"),
+    ("loader", "string", "what reads the files"),
+    ("items", "array", "by Item and band: canonical href, calibration and why, placement"),
+)
+_SWATH_RECIPE = (
+    ("format", "string", "version of the document"),
+    ("provider", "string", "archive that everything is read from"),
+    ("collection", "string", "the archive's name of the collection"),
+    *_MADE_FROM,
+    ("aoi", "object", "name and outline of the AOI, in longitude and latitude"),
+    ("choice", "object", "what is read of a granule: quantity, wavelengths [nm], margin [m]"),
+    ("question", "string", "digest of what was asked of which files"),
+    ("items", "array", "by granule: canonical hrefs, and the lines and columns over the AOI"),
+)
+_MODEL = (
+    ("type", "string", "Feature: it is a STAC Item"),
+    ("stac_version", "string", "of STAC"),
+    ("stac_extensions", "array", "schemas of MLM, file, processing and classification"),
+    ("id", "string", "the model: a digest of data, code and settings"),
+    ("collection", "string", "the detector"),
+    ("geometry", "object", "rectangle around the places that it learnt from"),
+    ("bbox", "array", "west, south, east, north [degree]"),
+    ("properties", "object", "input, output, settings, parameters; digests of data and code"),
+    ("assets", "object", "the weights, with their size [byte] and SHA-256"),
+    ("links", "array", "the registry, and the training set that it is derived from"),
+)
+_EVALUATION = (
+    ("challenger", "string", "the model that is judged"),
+    ("champion", "string", "the model that it is judged against; null if there was none"),
+    ("scenes", "string", "digest of the scenes that judge, their labels and the rules"),
+    ("set", "string", "training set that the scenes are of"),
+    ("decision", "object", "what the gate decides: every check with what it found"),
+    ("finders", "array", "by model and baseline: scores, by strength and by slice"),
+    ("gains", "array", "challenger less each other, with the interval over resampled sites"),
+    ("canaries", "object", "part of the injected plumes found, by rate [t/h]"),
+    ("integrity", "object", "whether tiles, reloading and repeating change nothing"),
+    ("reliability", "array", "by bin: mean probability, part that are plume, pixels"),
+)
+_DECISION = (
+    ("decision.challenger", "string", "the model that is judged"),
+    ("decision.champion", "string", "the model that it is judged against; null if there was none"),
+    ("decision.checks", "array", "name, whether it passed, what was found, what failing leads to"),
+    ("decision.override", "object", "person, reason, instant and outcome; null without one"),
+    ("decision.verdict", "string", "what the checks lead to: promote, shadow or reject"),
+    ("decision.outcome", "string", "what is done: the verdict, or what a person decided"),
+    ("decision.reasons", "array", "why, the weightiest first"),
+)
+_REGISTRY = (
+    ("type", "string", "Collection: it is a STAC Collection"),
+    ("stac_version", "string", "of STAC"),
+    ("id", "string", "the detector"),
+    ("description", "string", "what it is"),
+    ("license", "string", "of the models"),
+    ("extent", "object", "places [degree] and times that the models learnt from"),
+    ("links", "array", "an Item for each model, in the order of registration"),
+    ("geostack:aliases", "object", "which model is champion and which challenger"),
+    ("geostack:history", "array", "all that ever changed that: when, what, by whom and why"),
+)
+_DRIFT = (
+    ("mark", "string", "digest of all that decides the answer: pixels, champion and rule"),
+    ("champion", "string", "the model whose scenes are the reference; null without one"),
+    ("drifted", "boolean", "the verdict; null where there are too few scenes for one"),
+    ("chance", "number", "of so large a difference without drift, by permutation [1]"),
+    ("discrepancy", "number", "squared maximum mean discrepancy of the two sets of scenes [1]"),
+    ("reason", "string", "the verdict in a sentence"),
+    ("reference", "integer", "scenes that the champion learnt from, of this season"),
+    ("current", "integer", "newest scenes"),
+    ("features", "array", "by feature: PSI and KS, which explain and do not decide"),
+)
+_LOOP = {
+    "training_set": _CHIP,
+    "challenger": _MODEL,
+    "evaluation": _EVALUATION,
+    "gate": _DECISION,
+    "champion": _REGISTRY,
+    "drift": _DRIFT,
+}
 
-def chip_schema() -> dg.TableSchema:
-    """Columns of a detector's training set: windows of scenes, without pixels."""
-    return dg.TableSchema(columns=_table(*_CHIP))
+
+def loop_schema(noun: str) -> dg.TableSchema:
+    """Columns of a detector's training set, or members of the document that an asset is."""
+    return dg.TableSchema(columns=_table(*_LOOP[noun]))
 
 
-def column_schema(spec: PipelineSpec, stage: str) -> dg.TableSchema | None:
-    """Columns of a stage's table or variables of its cube, as they are read; None for a Recipe.
+def column_schema(spec: PipelineSpec, stage: str) -> dg.TableSchema:
+    """Columns of a stage's table, variables of its cube as they are read, members of a Recipe.
 
     Items state what they like: the columns that a snapshot really has come with its event.
     """
-    columns = _COLUMNS.get(stage)
-    return None if columns is None else dg.TableSchema(columns=columns(spec))
+    return dg.TableSchema(columns=_COLUMNS[stage](spec))
 
 
 def table_schema(types: Mapping[str, str]) -> dg.TableSchema:
     """Columns by name and type, described where they are known."""
-    known = {name: text for name, _, text in _ITEM}
+    known = _PROPERTIES | {name: text for name, _, text in _ITEM}
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, kind, description=known.get(name)) for name, kind in types.items()
+            dg.TableColumn(name, _brief(kind), description=known.get(name))
+            for name, kind in types.items()
         ]
     )
+
+
+def _brief(kind: str) -> str:
+    """A type, without its members where they would fill pages."""
+    return kind if len(kind) <= _LONGEST_TYPE else kind.partition("<")[0]
 
 
 def _table(*rows: tuple[str, str, str]) -> list[dg.TableColumn]:
@@ -84,6 +223,10 @@ def _table(*rows: tuple[str, str, str]) -> list[dg.TableColumn]:
 
 def _snapshot(spec: PipelineSpec) -> list[dg.TableColumn]:
     return _table(*_ITEM)
+
+
+def _stack(spec: PipelineSpec) -> list[dg.TableColumn]:
+    return _table(*(_SWATH_RECIPE if spec.record.geometry is Geometry.SWATH else _RECIPE))
 
 
 def _cube(spec: PipelineSpec) -> list[dg.TableColumn]:
@@ -126,6 +269,7 @@ def _probability(spec: PipelineSpec) -> list[dg.TableColumn]:
 
 _COLUMNS: Mapping[str, Callable[[PipelineSpec], list[dg.TableColumn]]] = {
     "snapshot": _snapshot,
+    "stack": _stack,
     "cube": _cube,
     "indices": _indices,
     "enhancement": _enhancement,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geostack_dagster.components.boundary import verdict
-from geostack_dagster.components.columns import chip_schema
+from geostack_dagster.components.columns import loop_schema
 from geostack_dagster.components.events import metadata_of
 from geostack_dagster.components.partitions import AOIS
 from geostack_dagster.domain.hrefs import redact
@@ -145,10 +145,10 @@ def _asset(spec: DetectorSpec, noun: str, owners: Sequence[str]) -> dg.AssetsDef
 def _metadata(spec: DetectorSpec, noun: str) -> dict[str, Any]:
     """What is known before anything is made."""
     where = f"<storage>/{NOUNS[noun].artefact.format(spec.name)}"
-    metadata: dict[str, Any] = {"artefact": dg.MetadataValue.text(where)}
-    if noun == "training_set":
-        metadata["dagster/column_schema"] = chip_schema()
-    return metadata
+    return {
+        "artefact": dg.MetadataValue.text(where),
+        "dagster/column_schema": loop_schema(noun),
+    }
 
 
 _OF_LOOP = (

@@ -12,6 +12,7 @@ from geostack_dagster.components.detector_assets import loop_of
 from geostack_dagster.components.heap import HEAP
 from geostack_dagster.components.partitions import AOIS, partition_of
 from geostack_dagster.components.reconcile import IN_PROGRESS, MOST_ATTEMPTS, REASON, may_make
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.errors import GeostackError
 from geostack_dagster.pipeline.learning.spec import STAGES, DetectorSpec
@@ -143,9 +144,9 @@ def reinfer_sensor(spec: DetectorSpec, look: Look) -> dg.SensorDefinition:
         except GeostackError as error:
             return dg.SkipReason(f"could not look: {redact(str(error))}")
         chosen = again.choose(stale, look.most_requests)
-        looked = f"{len(outputs)} partitions"
+        looked = counted(len(outputs), "partition")
         if len(part) < len(outputs):
-            looked = f"{len(part)} partitions looked at, of {len(outputs)},"
+            looked = f"{counted(len(part), 'partition')} looked at, of {len(outputs)},"
         said = [f"{len(stale)} of {looked} were made by another model than {champion}"]
         if not stale:
             said = [f"all of {looked} were made by {champion}"]

@@ -97,7 +97,7 @@ def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
         "bytes_read": dg.MetadataValue.int(report.bytes_read),
     }
     metadata |= _artefact(report)
-    metadata |= {name: _value(value) for name, value in report.facts.items() if value is not None}
+    metadata |= {name: value_of(value) for name, value in report.facts.items() if value is not None}
     metadata |= {name: table_of(rows) for name, rows in report.tables.items() if rows}
     return metadata
 
@@ -110,7 +110,7 @@ def _artefact(report: StageReport) -> dict[str, dg.MetadataValue]:
         # Dagster shows no other kind of value under this name.
         metadata["dagster/uri"] = dg.MetadataValue.text(url if "://" in url else f"file://{url}")
         parents = report.artefact.parents.items()
-        metadata |= {f"parent_{stage}": _value(url) for stage, url in parents}
+        metadata |= {f"parent_{stage}": value_of(url) for stage, url in parents}
     if report.rows is not None:
         metadata["dagster/partition_row_count"] = dg.MetadataValue.int(report.rows)
     if report.columns:
@@ -120,20 +120,21 @@ def _artefact(report: StageReport) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
-def _value(value: Any) -> dg.MetadataValue:
+def value_of(value: Any) -> dg.MetadataValue:
+    """A fact as metadata; numbers with as many digits as a person reads."""
     match value:
         case bool():
             return dg.MetadataValue.bool(value)
         case int():
             return dg.MetadataValue.int(value)
         case float():
-            return dg.MetadataValue.float(float(f"{value:.6g}"))
+            return dg.MetadataValue.float(_readable(value))
         case str() if value.startswith(("/", "file://", "s3://", "az://", "gs://")):
             return dg.MetadataValue.path(value)
         case str():
             return dg.MetadataValue.text(value)
         case _:
-            return dg.MetadataValue.json(value)
+            return dg.MetadataValue.json(_rounded(value))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
@@ -143,7 +144,29 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
 
 
 def _cell(value: object) -> str | int | float | bool:
-    return value if isinstance(value, str | int | float | bool) else str(value)
+    if isinstance(value, float):
+        return _readable(value)
+    if value is None:
+        return "-"
+    return value if isinstance(value, str | int | bool) else str(value)
+
+
+def _rounded(value: Any) -> Any:
+    """A JSON value with readable numbers."""
+    match value:
+        case float():
+            return _readable(value)
+        case Mapping():
+            return {name: _rounded(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_rounded(one) for one in value]
+        case _:
+            return value
+
+
+def _readable(value: float) -> float:
+    """Six digits: the UI writes all that there are, such as 0.9131000000000001."""
+    return float(f"{value:.6g}")
 
 
 def _picture(title: str, png: bytes) -> dg.MetadataValue:

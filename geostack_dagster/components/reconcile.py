@@ -13,6 +13,7 @@ import dagster as dg
 
 from geostack_dagster.components.heap import HEAP
 from geostack_dagster.components.partitions import AOIS, key_of, partition_of, partitions_of
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.domain.partition import Partition
@@ -88,7 +89,8 @@ def reconcile_sensor(spec: PipelineSpec, pace: Pace) -> dg.SensorDefinition:
         requests = look.requests[: pace.most_requests]
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=swept[-1])
-        summary = f"{look.partitions} partitions looked at, {swept[0]} to {swept[-1]} and newest"
+        looked = counted(look.partitions, "partition")
+        summary = f"{looked} looked at, {swept[0]} to {swept[-1]} and newest"
         return dg.SensorResult(
             skip_reason="; ".join([summary, *(look.notes or ["all as they should be"])]),
             cursor=swept[-1],

@@ -4,6 +4,7 @@ import dagster as dg
 
 from geostack_dagster.components.partitions import AOIS
 from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.pipeline.workspace import aoi_files
 from geostack_dagster.resources.storage import Storage
@@ -30,7 +31,7 @@ def aoi_sensor(
     for reason in refused:
         context.log.error(reason)
     if not added:
-        found = f"{len(known)} AOIs registered, no new file in {storage.aoi_folder}"
+        found = f"{counted(len(known), 'AOI')} registered, no new file in {storage.aoi_folder}"
         return dg.SkipReason("; ".join([found, *refused]))
     context.log.info("registered %s", ", ".join(added))
     return dg.SensorResult(dynamic_partitions_requests=[AOIS.build_add_request(added)])

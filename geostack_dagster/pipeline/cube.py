@@ -12,6 +12,7 @@ from geostack_dagster.cube.slots import SlotRecord
 from geostack_dagster.cube.store import Commit, CubeStore, WriteReport, open_store
 from geostack_dagster.cube.unread import whole
 from geostack_dagster.domain import quality
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.days import Window
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
@@ -175,14 +176,10 @@ def note_of(report: WriteReport, *, empty: bool) -> str:
     if not report.written:
         return "no data: the slots are empty" if empty else "up to date: nothing was done"
     done = {"wrote": report.rewritten, "kept": report.kept, "emptied": report.cleared}
-    parts = [f"{verb} {_count(len(days), 'day')}" for verb, days in done.items() if days]
-    return (
-        f"{', '.join(parts) or 'nothing to write'}, {_count(report.chunks, 'chunk')} in one commit"
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    parts = [f"{verb} {counted(len(days), 'day')}" for verb, days in done.items() if days]
+    if not parts:
+        return "no data: recorded as empty"
+    return f"{', '.join(parts)}, {counted(report.chunks, 'chunk')} in one commit"
 
 
 def commit_of(spec: PipelineSpec, stage: str, partition: Partition, made_from: str) -> Commit:

@@ -15,6 +15,7 @@ from typing import Any
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import Snapshot, take_snapshot, write
 from geostack_dagster.domain.aoi import AOI
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.hrefs import Href, basename, locate
 from geostack_dagster.domain.item import Item, assets, item_id, moment
@@ -82,7 +83,7 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     return StageReport(
         outcome=_outcome(count, is_current=is_current),
         fingerprint=mark,
-        note=f"{count} plumes listed, {added} labels added or changed"
+        note=f"{counted(count, 'plume')} listed, {counted(added, 'label')} added or changed"
         + (f", {gone} of them withdrawn" if gone else "")
         + (f", {len(unreadable)} unreadable" if unreadable else ""),
         facts={

@@ -11,6 +11,7 @@ import numpy as np
 
 from geostack_dagster.cube.slots import Slot
 from geostack_dagster.cube.store import CubeStore
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError
@@ -240,5 +241,7 @@ def _outcome(days: Sequence[date], *, is_current: bool) -> Outcome:
 def _note(facts: Mapping[str, Any], days: Sequence[date], *, is_current: bool) -> str:
     if not days:
         return "no enhancement: nothing to search"
-    found = f"{facts['plumes']} plumes, {facts['uncertain']} uncertain ({facts['states']})"
+    found = (
+        f"{counted(facts['plumes'], 'plume')}, {facts['uncertain']} uncertain ({facts['states']})"
+    )
     return f"up to date: {found}" if is_current else found

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geostack_dagster import storage
 from geostack_dagster.cube.slots import Slot
 from geostack_dagster.cube.store import CubeStore
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.partition import Partition
@@ -82,11 +83,12 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     return StageReport(
         outcome=Outcome.UNCHANGED if is_current and queued else written,
         fingerprint=mark,
-        note=f"{len(queued) - audited} candidates and {audited} scenes to look at",
+        note=f"{counted(len(queued) - audited, 'candidate')} and "
+        f"{counted(audited, 'scene')} to look at",
         facts={
             "candidates": len(queued) - audited,
             "audited_scenes": audited,
-            "queue": f"{folder}/{QUEUE}",
+            "queue_file": f"{folder}/{QUEUE}",
         },
         tables={"queue": [_told(row) for row in queued]},
         pictures={entry.id: entry.picture for entry in entries[:_SHOWN]},
@@ -151,7 +153,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     names = ("id", "why", "found", "peak_score", "rate_kg_h", "reasons")
-    return {name: "" if row[name] is None else row[name] for name in names}
+    return {name: row[name] for name in names}
 
 
 def _entries(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Iterator[Entry]:

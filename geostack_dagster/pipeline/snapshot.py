@@ -12,6 +12,7 @@ from geostack_dagster.catalog.snapshot import (
     take_snapshot,
     write,
 )
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.query import ItemQuery
 from geostack_dagster.errors import IntegrityError
@@ -55,7 +56,7 @@ def report_of(taken: Header, url: str, known: str | None) -> StageReport:
     return StageReport(
         outcome=_outcome(taken, known),
         fingerprint=taken.fingerprint,
-        note=_note(taken, changed=known != taken.fingerprint),
+        note=_note(taken, known),
         facts={
             "items": taken.summary.count,
             "matched": taken.matched,
@@ -106,12 +107,13 @@ def _outcome(taken: Header, known: str | None) -> Outcome:
     return Outcome.UNCHANGED if known == taken.fingerprint else Outcome.WRITTEN
 
 
-def _note(taken: Header, *, changed: bool) -> str:
-    state = "changed" if changed else "as before"
+def _note(taken: Header, known: str | None) -> str:
+    state = "as before" if known == taken.fingerprint else "changed"
+    state = state if known else "not asked for before"
     dropped = f", {len(taken.superseded)} superseded" if taken.superseded else ""
     if not taken.summary.count:
         return f"the catalogue has no item here ({state}{dropped})"
-    return f"{taken.summary.count} items ({state}{dropped})"
+    return f"{counted(taken.summary.count, 'item')} ({state}{dropped})"
 
 
 def _footprints(pin: Pin, snapshot: Snapshot) -> bytes:

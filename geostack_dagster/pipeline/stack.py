@@ -7,6 +7,7 @@ from typing import Any
 
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import read, read_header
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.identity import Superseded
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import ConfigurationError, IntegrityError, Reason
@@ -50,7 +51,8 @@ def run(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Stage
     return StageReport(
         outcome=_outcome(recipe, known),
         fingerprint=recipe.fingerprint,
-        note=f"{len(recipe.items)} items on {recipe.grid.width} x {recipe.grid.height} pixels"
+        note=f"{counted(len(recipe.items), 'item')} on "
+        f"{recipe.grid.width} x {recipe.grid.height} pixels"
         if recipe.items
         else "nothing to read",
         facts={

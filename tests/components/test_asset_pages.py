@@ -48,13 +48,11 @@ def test_it_says_what_it_is_whose_it_is_and_where_it_lies(spec):
 
 def test_tables_and_cubes_say_their_columns(spec):
     noun = spec.key.path[-1]
-    if noun == "stack":
-        assert "dagster/column_schema" not in spec.metadata
-        return
     columns = _columns(spec)
     assert all(column.description and column.type for column in columns.values())
     wanted = {
         "snapshot": {"id", "geometry", "assets"},
+        "stack": {"snapshot", "items", "fingerprint"},
         "enhancement": {"enhancement", "uncertainty", "sensitivity"},
         "plumes": {"rate_kg_h", "state", "geometry"},
         "indices": {"NDVI"},
@@ -162,6 +160,17 @@ def test_plume_columns_are_those_of_the_table():
 
 
 def test_columns_of_a_file_are_described_where_they_are_known():
-    found = table_schema({"geometry": "binary", "eo:cloud_cover": "double"})
+    found = table_schema({"geometry": "binary", "eo:cloud_cover": "double", "own:idea": "double"})
     described = [(one.name, one.type, bool(one.description)) for one in found.columns]
-    assert described == [("geometry", "binary", True), ("eo:cloud_cover", "double", False)]
+    assert described == [
+        ("geometry", "binary", True),
+        ("eo:cloud_cover", "double", True),
+        ("own:idea", "double", False),
+    ]
+
+
+def test_a_type_that_would_fill_a_page_is_shortened():
+    short = "struct<xmin: double, ymin: double, xmax: double, ymax: double>"
+    members = ", ".join(f"B{number:02}: struct<href: string>" for number in range(13))
+    found = table_schema({"bbox": short, "assets": f"struct<{members}>"})
+    assert [one.type for one in found.columns] == [short, "struct"]

@@ -57,7 +57,7 @@ def test_a_known_file_is_not_asked_for_again(instance, storage):
     result = _tick(instance, storage)
 
     assert isinstance(result, dg.SkipReason)
-    assert "1 AOIs registered" in result.skip_message
+    assert "1 AOI registered" in result.skip_message
 
 
 def test_a_bad_file_is_named_and_stops_no_other(instance, storage):

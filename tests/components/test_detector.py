@@ -1,5 +1,6 @@
 """A detector through Dagster: sensors with reasons, a blocking gate, and only what is stale."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -174,9 +175,20 @@ def assert_pages_tell_numbers_and_pictures(code):
             assert metadata[name].value.startswith(f"![{name}](data:image/png;base64,")
         path = Path(metadata["dagster/uri"].value.removeprefix("file://"))
         assert path.is_file(), path
+        if path.suffix == ".json":
+            stated = code.definitions.resolve_asset_graph().get(dg.AssetKey([DETECTOR, noun]))
+            columns = [one.name for one in stated.metadata["dagster/column_schema"].columns]
+            assert columns == members(json.loads(path.read_text()), noun)
         parents = [value.value for name, value in metadata.items() if name.startswith("parent_")]
         assert parents
         assert all(Path(parent).is_file() for parent in parents)
+
+
+def members(document, noun):
+    """Of the document that an asset is; the gate's is a part of the evaluation."""
+    if noun == "gate":
+        return [f"decision.{name}" for name in document["decision"]]
+    return list(document)
 
 
 def test_few_new_labels_are_not_enough_and_many_are_named(code):

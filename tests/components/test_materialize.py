@@ -1,5 +1,6 @@
 """The four assets materialised by Dagster over the twins."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 
 from geostack_dagster.auth.redaction import scan
 from geostack_dagster.components.partitions import key_of, range_tags
-from tests.components.conftest import STAGES, materialise
+from tests.components.conftest import STAGES, code, materialise
 
 PIPELINE = "planetary_computer_s2"
 PLOTTED = {
@@ -25,6 +26,11 @@ def _latest(instance, noun: str) -> dict[str, dg.AssetMaterialization]:
     for record in records:
         latest.setdefault(record.partition_key, record.asset_materialization)
     return latest
+
+
+def stated_columns(noun: str) -> list[dg.TableColumn]:
+    spec = code().resolve_asset_graph().get(dg.AssetKey([PIPELINE, noun]))
+    return spec.metadata["dagster/column_schema"].columns
 
 
 def _versions(instance) -> dict[tuple[str, str], str]:
@@ -61,6 +67,8 @@ def test_a_partition_becomes_four_events_worth_a_look(instance, tmp_path):
     assert snapshot["dagster/partition_row_count"].value == rows.num_rows
     schema = snapshot["dagster/column_schema"].value
     assert [column.name for column in schema.columns] == rows.column_names
+    recipe = json.loads(Path(events["cube"].metadata["parent_stack"].value).read_text())
+    assert recipe.keys() == {one.name for one in stated_columns("stack")}
     for noun, numbers in PLOTTED.items():
         for name in numbers:
             assert isinstance(events[noun].metadata[name].value, int | float), (noun, name)

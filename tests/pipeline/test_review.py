@@ -176,7 +176,7 @@ def test_the_archive_s_own_enhancement_is_reviewed_like_any_other(workspace):
     assert report.facts["audited_scenes"] == 1
     (row,) = (
         r
-        for r in review.read_queue(report.facts["queue"])
+        for r in review.read_queue(report.facts["queue_file"])
         if r["found"] == "PLUME" and r["kind"] == "plume"
     )
     assert row["rate_68_low_kg_h"] < row["rate_kg_h"] < row["rate_68_high_kg_h"]

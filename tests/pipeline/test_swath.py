@@ -1,5 +1,6 @@
 """Snapshot, stack and cube of EMIT radiance, over NASA's hosts as they behave."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -11,6 +12,7 @@ import pytest
 
 from geostack_dagster.auth import broker
 from geostack_dagster.auth.redaction import scan
+from geostack_dagster.components.columns import column_schema
 from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import Cadence, Window
@@ -132,6 +134,13 @@ def assert_holds(swaths: Swaths, granule: Emit) -> tuple[Granule, SwathItem]:
     return stored, item
 
 
+def test_the_members_of_a_recipe_are_those_that_its_page_lists(swaths, granule):
+    swaths.run()
+    document = json.loads(read_recipe(swaths.partition(), swaths.workspace).dumps())
+    listed = column_schema(swaths.spec, "stack").columns
+    assert document.keys() == {one.name for one in listed}
+
+
 def test_the_cube_holds_the_columns_over_the_area(swaths, granule):
     reports = swaths.run()
     assert [report.outcome.value for report in reports.values()] == ["written"] * 3
@@ -202,10 +211,10 @@ def test_late_and_withdrawn_granules_change_their_own_day_only(swaths, granule):
     late = emit(swaths.folder, "EMIT_L1B_RAD_001_20240703T101124_2418500_008", lines=60, columns=80)
     swaths.publish(late)
     reports = swaths.run()
-    assert reports["cube"].note.startswith("wrote 1 granules, kept 1 granules")
+    assert reports["cube"].note.startswith("wrote 1 granule, kept 1 granule")
     assert [one.stored.id for one in swaths.stored()] == [granule.name, late.name]
     swaths.withdraw(granule.name)
-    assert swaths.run()["cube"].note.startswith("kept 1 granules, removed 1 granules")
+    assert swaths.run()["cube"].note.startswith("kept 1 granule, removed 1 granule")
     swaths.withdraw(late.name)
     assert swaths.outcomes() == ["empty"] * 3
     assert swaths.stored() == []

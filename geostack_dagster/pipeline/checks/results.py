@@ -9,6 +9,7 @@ from typing import Any
 from geostack_dagster.cube.schema import CubeSchema
 from geostack_dagster.cube.template import merged
 from geostack_dagster.cube.unread import whole
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.dark_pixels import BELOW, DIM, ItemVerdict, Verdict
 from geostack_dagster.domain.days import Cadence
 from geostack_dagster.domain.radiometry import Radiometry
@@ -252,9 +253,9 @@ def radiometry(verdicts: Sequence[ItemVerdict], *, blocks: bool) -> Result:
     if wrong:
         said = "; ".join(f"{one.item}: {one.reason}" for one in ordered[:wrong])
     elif unclear or not verdicts:
-        said = f"warning: not enough evidence for {unclear} of {len(verdicts)} items"
+        said = f"warning: not enough evidence for {unclear} of {counted(len(verdicts), 'item')}"
     else:
-        said = f"{len(verdicts)} items: dark ground begins where it should"
+        said = f"{counted(len(verdicts), 'item')}: dark ground begins where it should"
     darkest = [pixels.least for one in verdicts for pixels in one.pixels]
     numbers: dict[str, float | int] = {
         "items": len(verdicts),

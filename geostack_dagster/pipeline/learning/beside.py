@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geostack_dagster import storage
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.inference.detector import probability
 from geostack_dagster.learning.evaluate import Evaluation, SceneScore
 from geostack_dagster.learning.finders import Finder
@@ -57,7 +58,7 @@ def picture_of(before: Side, after: Side, scenes: Sequence[Scene], source: Scene
         title="methane enhancement",
         values=np.where(known, maps.enhancement, np.nan),
         style=STYLES["enhancement"],
-        notes=(f"here: {_count(len(after.evaluation.scenes[number].truths), 'plume')} outlined",),
+        notes=(f"here: {counted(len(after.evaluation.scenes[number].truths), 'plume')} outlined",),
     )
     return Comparison(
         title=f"{before.role} and {after.role} on a scene that neither learned from",
@@ -102,8 +103,4 @@ def _balance(scores: Sequence[SceneScore]) -> str:
         sum(int(getattr(one.counts, name)) for one in scores)
         for name in ("found", "truths", "wrong")
     )
-    return f"{found} of {_count(truths, 'plume')} found, {_count(wrong, 'false alarm')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{found} of {counted(truths, 'plume')} found, {counted(wrong, 'false alarm')}"

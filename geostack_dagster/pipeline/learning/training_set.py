@@ -18,6 +18,7 @@ from time import perf_counter
 import numpy as np
 
 from geostack_dagster import storage
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConfigurationError, NoDataError
 from geostack_dagster.learning.chip_index import read_index, write_index
@@ -284,8 +285,8 @@ def _report(loop: Loop, found: TrainingSet, *, seconds: float, unchanged: bool) 
     return StageReport(
         outcome=Outcome.UNCHANGED if unchanged else Outcome.WRITTEN,
         fingerprint=found.data,
-        note=f"{len(found.chips)} chips of {len(found.scenes)} scenes, {len(found.statements)} "
-        f"labels{': nothing changed' if unchanged else ''}",
+        note=f"{counted(len(found.chips), 'chip')} of {counted(len(found.scenes), 'scene')}, "
+        f"{counted(len(found.statements), 'label')}{': nothing changed' if unchanged else ''}",
         facts={
             "chips": len(found.chips),
             "scenes": len(found.scenes),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.pipeline.labels import LabelSet, label_log, stored_labels
 from geostack_dagster.pipeline.learning.documents import CHALLENGER, find_document
 from geostack_dagster.pipeline.learning.drift import last_drift
@@ -50,7 +51,7 @@ def advise(known: Known, rule: RetrainRule) -> Advice:
     if known.trained is None:
         if not known.new_labels:
             return Advice(reasons=(), note="nothing was labelled yet: nothing to learn from")
-        return _wanted([f"first training, on {known.new_labels} labels"])
+        return _wanted([f"first training, on {counted(known.new_labels, 'label')}"])
     wanted = max(rule.new_labels, round(rule.new_share * known.learnt_labels))
     reasons = []
     if known.new_labels >= wanted:

@@ -13,6 +13,7 @@ from geostack_dagster.cube.swaths.reading import Granule
 from geostack_dagster.cube.swaths.store import SwathStore, open_swaths
 from geostack_dagster.cube.swaths.writing import GranuleRecord, SwathReport
 from geostack_dagster.cube.unread import whole
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.errors import AssetError
@@ -177,5 +178,7 @@ def _note(recipe: SwathRecipe, report: SwathReport) -> str:
     if not report.written:
         return "up to date: nothing was done" if recipe.items else "no data: there is no granule"
     done = {"wrote": report.rewritten, "kept": report.kept, "removed": report.cleared}
-    parts = [f"{verb} {len(ids)} granules" for verb, ids in done.items() if ids]
-    return f"{', '.join(parts) or 'nothing to write'}, {report.chunks} chunks in one commit"
+    parts = [f"{verb} {counted(len(ids), 'granule')}" for verb, ids in done.items() if ids]
+    if not parts:
+        return "no data: recorded as empty"
+    return f"{', '.join(parts)}, {counted(report.chunks, 'chunk')} in one commit"

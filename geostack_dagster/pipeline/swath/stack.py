@@ -9,6 +9,7 @@ import numpy as np
 
 from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import read, read_header
+from geostack_dagster.domain.counts import counted
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.domain.swath import Opener, SwathChoice
 from geostack_dagster.errors import ConfigurationError, IntegrityError
@@ -152,7 +153,7 @@ def _note(recipe: SwathRecipe) -> str:
         return "nothing to read"
     columns = sum(part.columns[1] - part.columns[0] for part in parts)
     bands = max(len(part.band_indices) for part in parts)
-    return f"{len(parts)} granules, {columns} columns, {bands} bands"
+    return f"{counted(len(parts), 'granule')}, {columns} columns, {bands} bands"
 
 
 def _row(item: SwathItem) -> Mapping[str, Any]:
