@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import icechunk
 from obstore.exceptions import BaseError
 
+from geostack_dagster.cube.damage import RESTORE
 from geostack_dagster.domain.hrefs import redact
 from geostack_dagster.errors import (
     ConfigurationError,
@@ -18,8 +19,6 @@ from geostack_dagster.errors import (
 )
 from geostack_dagster.storage import failure
 
-RESTORE = "restore it from a copy, or delete it and materialize its partitions again"
-"""What a person does about a damaged cube."""
 _DAMAGED = f"{{where}} is damaged: {{told}}; {RESTORE}"
 # How Icechunk's storage layer says that an object which another one names is gone or cut off.
 _TORN = re.compile(r"(object not found|Src size is incorrect)$")

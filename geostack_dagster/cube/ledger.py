@@ -10,7 +10,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from geostack_dagster.cube.failure import RESTORE
+from geostack_dagster.cube.damage import RESTORE
 from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.hrefs import redact
 

@@ -16,8 +16,8 @@ from pyproj import CRS
 from xarray.backends.zarr import FillValueCoder
 from zarr.storage import MemoryStore
 
+from geostack_dagster.cube.damage import RESTORE
 from geostack_dagster.cube.encode import zarr_codec
-from geostack_dagster.cube.failure import RESTORE
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.schema import BOOKKEEPING, EXTENT, CubeSchema, Variable
 from geostack_dagster.domain.documents import read_back

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from geostack_dagster.cube import ledger
-from geostack_dagster.cube.failure import RESTORE
+from geostack_dagster.cube.damage import RESTORE
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.ledger import LedgerEntry
 from geostack_dagster.domain.documents import read_back
