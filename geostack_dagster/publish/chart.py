@@ -9,7 +9,7 @@ from geostack_dagster.publish.canvas import INK, MUTED, Page
 from geostack_dagster.publish.colours import round_step, ticks
 
 _WIDTH, _HEIGHT = 560, 360
-_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 44, 20, 52
+_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 60, 20, 52
 _COLOURS = ("#1f6eb3", "#c92a35", "#3fa657", "#7b3294")
 _TICKS = 5
 

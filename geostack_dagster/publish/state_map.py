@@ -16,6 +16,9 @@ _LEFT = 72.0
 _PADDING = 0.12
 _LEAST_RADIUS, _MOST_RADIUS = 4.0, 14.0
 
+_RIGHT = 32.0
+"""Room for half a label of the easternmost longitude."""
+
 type Position = tuple[float, float]
 type Ring = list[Position]
 
@@ -74,7 +77,7 @@ def area_map(area: Area, plumes: Sequence[PlumeMark]) -> str:
             )
         ),
     ]
-    box = f"{-_LEFT:.0f} -8 {_SIZE + _LEFT + 8:.0f} {view.height + 34:.0f}"
+    box = f"{-_LEFT:.0f} -8 {_SIZE + _LEFT + _RIGHT:.0f} {view.height + 34:.0f}"
     return (
         f'<svg class="map" role="img" viewBox="{box}" '
         f'aria-label="{escape(words)}"><title>{escape(words)}</title>{"".join(drawn)}</svg>'
