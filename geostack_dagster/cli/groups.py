@@ -99,7 +99,10 @@ def model_rollback(
     detector: DetectorOption = "plume_detector",
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the champion before this one champion again; its outputs are made anew."""
+    """Make the champion before this one champion again; its outputs are made anew.
+
+    With DAGSTER_HOME set the champion's page in Dagster says so at once.
+    """
     from geostack_dagster.cli import models
 
     found = models.rolled_back(models.loop_named(detector), person=by, reason=reason)
@@ -117,7 +120,10 @@ def model_override(
     detector: DetectorOption = "plume_detector",
     as_json: JsonFlag = False,
 ) -> None:
-    """Decide on the challenger against the gate; both decisions are kept."""
+    """Decide on the challenger against the gate; both decisions are kept.
+
+    With DAGSTER_HOME set the champion's page in Dagster says so at once.
+    """
     from geostack_dagster.cli import models
 
     loop = models.loop_named(detector)

@@ -68,7 +68,9 @@ def rolled_back(loop: "Loop", *, person: str, reason: str) -> dict[str, Any]:
         ConfigurationError: If there was none, or the person or reason is not named.
     """
     _named(person, reason)
+    before = loop.registry.aliases.champion
     aliases = loop.registry.rollback(by=person, reason=reason, at=datetime.now(UTC))
+    _tell_dagster(loop, before, f"{person} rolled {before} back to {aliases.champion}: {reason}")
     return {"champion": aliases.champion, "challenger": aliases.challenger}
 
 
@@ -87,7 +89,10 @@ def overridden(
         raise ConfigurationError(
             f"outcome {outcome!r} is none of {', '.join(one.value for one in Outcome)}"
         )
+    before = loop.registry.aliases.champion
     aliases = override(loop, model, Outcome(outcome), person=person, reason=reason)
+    now = f"the champion is {aliases.champion or 'nobody'}"
+    _tell_dagster(loop, before, f"{person} decided {outcome}: {reason}; {now}")
     return {"champion": aliases.champion, "challenger": aliases.challenger}
 
 
@@ -113,6 +118,20 @@ def loop_named(detector: str) -> "Loop":
     component = tree.load_component(Path(detector), PlumeDetector)
     sources = [spec_of(name) for name in component.sources]
     return Loop(component.spec(detector, sources), Workspace(root))
+
+
+def _tell_dagster(loop: "Loop", before: str | None, note: str) -> None:
+    """Record it on the champion's page, which would show the one before; without one, nowhere."""
+    import dagster as dg
+
+    from geostack_dagster.components.events import told
+    from geostack_dagster.pipeline.learning.verdict import standing
+
+    if not os.environ.get("DAGSTER_HOME"):
+        return
+    event = told(dg.AssetKey([loop.spec.name, "champion"]), standing(loop, before, note))
+    with dg.DagsterInstance.get() as instance:
+        instance.report_runless_asset_event(event)
 
 
 def _named(person: str, reason: str) -> None:

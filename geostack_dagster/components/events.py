@@ -86,6 +86,15 @@ def state_of(
     )
 
 
+def told(asset: dg.AssetKey, report: StageReport) -> dg.AssetMaterialization:
+    """The event of an asset without partitions that was changed without a run, as by a person."""
+    return dg.AssetMaterialization(
+        asset_key=asset,
+        metadata=metadata_of(report),
+        tags={_DATA_VERSION: report.fingerprint, _USER_PROVIDED: "true"},
+    )
+
+
 def metadata_of(report: StageReport) -> dict[str, dg.MetadataValue]:
     """Metadata of one partition: the sentence and the pictures first, then numbers and tables."""
     metadata: dict[str, dg.MetadataValue] = {

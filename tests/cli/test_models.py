@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
@@ -82,6 +83,21 @@ def test_there_is_a_way_back_and_it_is_on_record(registry):
     assert last["previous"] == second
     assert "no champion before" in refused("rollback", *SAID)
     assert geostack("list")["champion"] == first
+
+
+def test_the_way_back_is_on_the_page_of_the_champion(registry, tmp_path, monkeypatch):
+    first, second, _ = registry.models
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    geostack("rollback", *SAID)
+
+    with dg.DagsterInstance.get() as instance:
+        key = dg.AssetKey(["plume_detector", "champion"])
+        event = instance.get_latest_materialization_event(key).asset_materialization
+    assert event.metadata["champion"].value == first
+    assert event.metadata["note"].value == f"ada rolled {second} back to {first}: {SAID[-1]}"
+    assert event.metadata["history"].records[-1].data["why"] == SAID[-1]
+    assert event.tags["dagster/data_version"] == registry.digest_of(first)
 
 
 def test_a_storage_and_a_detector_have_to_be_named(monkeypatch):

@@ -96,16 +96,27 @@ def promote(loop: Loop) -> StageReport:
         if decision.outcome is Outcome.PROMOTE:
             loop.registry.apply(decision, by=_BY, at=datetime.now(UTC))
     after = loop.registry.aliases.champion
-    changed = after != before
+    note = (
+        f"still {after or 'none'}" if after == before else f"{after} in place of {before or 'none'}"
+    )
+    return replace(
+        standing(loop, before, note),
+        artefact=Artefact(loop.registry.url, {"evaluation": evaluation_url(loop, match)}),
+        seconds=perf_counter() - started,
+    )
+
+
+def standing(loop: Loop, before: str | None, note: str) -> StageReport:
+    """Who is champion now, and how that came about."""
+    after = loop.registry.aliases.champion
     return StageReport(
-        outcome=Done.WRITTEN if changed else Done.UNCHANGED,
+        outcome=Done.UNCHANGED if after == before else Done.WRITTEN,
         fingerprint=champion_digest(loop) or "none",
-        note=f"{after} in place of {before or 'none'}" if changed else f"still {after or 'none'}",
+        note=note,
         facts={"champion": after, "previous": before, "models": len(loop.registry.models)},
         tables={"history": [_row(event) for event in loop.registry.history[-20:]]},
         pictures=_promotion(loop, after),
-        artefact=Artefact(loop.registry.url, {"evaluation": evaluation_url(loop, match)}),
-        seconds=perf_counter() - started,
+        artefact=Artefact(loop.registry.url),
     )
 
 
@@ -220,4 +231,6 @@ def _promotion(loop: Loop, champion: str | None) -> dict[str, bytes]:
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: event.get(name) or "" for name in ("at", "event", "model", "previous", "by")}
+    reasons = (event.get("decision") or {}).get("reasons") or [event.get("reason") or ""]
+    told = {name: event.get(name) for name in ("at", "event", "model", "previous", "by")}
+    return told | {"why": "; ".join(map(str, reasons[:3]))}
