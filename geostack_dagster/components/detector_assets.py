@@ -12,7 +12,7 @@ from geostack_dagster.components.columns import loop_schema
 from geostack_dagster.components.events import metadata_of
 from geostack_dagster.components.partitions import AOIS
 from geostack_dagster.domain.hrefs import redact
-from geostack_dagster.errors import GeostackError
+from geostack_dagster.errors import GeostackError, IntegrityError
 from geostack_dagster.pipeline.learning.spec import DetectorSpec
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.resources.storage import Storage
@@ -200,13 +200,35 @@ def _challenger(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
                 progress.loss,
             )
 
-    return challenger.run(loop, progress=tell), []
+    report = challenger.run(loop, progress=tell)
+    first, last = report.facts["first_loss"], report.facts["loss"]
+    check = dg.AssetCheckResult(
+        check_name="learns",
+        passed=last < first,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"loss {first:.3f} at the beginning, {last:.3f} at the end",
+    )
+    return report, [check]
 
 
 def _evaluation(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
     from geostack_dagster.pipeline.learning import evaluation
 
-    return evaluation.run(loop), []
+    report = evaluation.run(loop)
+    (found,) = report.tables["integrity"]
+    limit = loop.rules.halo_difference
+    check = dg.AssetCheckResult(
+        check_name="integrity",
+        passed=found["reloads"]
+        and found["deterministic"]
+        and found["finite"]
+        and found["halo_difference"] <= limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"tiles differ by {found['halo_difference']:.2g}, {limit:g} is allowed",
+        metadata={name: dg.MetadataValue.bool(found[name]) for name in _SAME}
+        | {"halo_difference": found["halo_difference"]},
+    )
+    return report, [check]
 
 
 def _gate(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
@@ -218,7 +240,10 @@ def _gate(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
         passed=found.passed,
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.report.note,
-        metadata={"decision": str(found.report.facts.get("decision", "unchanged"))},
+        metadata={
+            "decision": str(found.report.facts.get("decision", "unchanged")),
+            "failed_checks": int(found.report.facts.get("failed_checks", 0)),
+        },
     )
     return found.report, [check]
 
@@ -226,7 +251,26 @@ def _gate(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
 def _champion(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
     from geostack_dagster.pipeline.learning import verdict as judging
 
-    return judging.promote(loop), []
+    return judging.promote(loop), [_weights(loop)]
+
+
+def _weights(loop: "Loop") -> dg.AssetCheckResult:
+    """Whether the champion's weights are those that were registered; nothing else would load."""
+    champion = loop.registry.aliases.champion
+    broken: IntegrityError | None = None
+    parameters = 0
+    try:
+        if champion is not None:
+            parameters = loop.registry.load(champion).detector.parameters
+    except IntegrityError as error:
+        broken = error
+    return dg.AssetCheckResult(
+        check_name="weights",
+        passed=broken is None,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=redact(str(broken)) if broken else f"{champion or 'no champion yet'}: whole",
+        metadata={"parameters": parameters},
+    )
 
 
 def _drift(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
@@ -238,6 +282,11 @@ def _drift(context: dg.AssetExecutionContext, loop: "Loop") -> _Made:
         passed=report.facts["drifted"] is not True,
         severity=dg.AssetCheckSeverity.WARN,
         description=report.note,
+        metadata={
+            name: report.facts[name]
+            for name in ("chance", "discrepancy", "reference_scenes", "current_scenes")
+            if report.facts[name] is not None
+        },
     )
     return report, [check]
 
@@ -250,6 +299,7 @@ _RUNS: Mapping[str, Callable[[dg.AssetExecutionContext, "Loop"], _Made]] = {
     "champion": _champion,
     "drift": _drift,
 }
+_SAME = ("reloads", "deterministic", "finite")
 _CHECKS: Mapping[str, Callable[[dg.AssetKey], list[dg.AssetCheckSpec]]] = {
     "training_set": lambda key: [
         dg.AssetCheckSpec(
@@ -257,6 +307,23 @@ _CHECKS: Mapping[str, Callable[[dg.AssetKey], list[dg.AssetCheckSpec]]] = {
             asset=key,
             blocking=True,
             description="What judges was never learnt from, nor anything within the buffer of it.",
+        )
+    ],
+    "challenger": lambda key: [
+        dg.AssetCheckSpec(
+            "learns", asset=key, description="The loss is lower at the end than at the beginning."
+        )
+    ],
+    "evaluation": lambda key: [
+        dg.AssetCheckSpec(
+            "integrity",
+            asset=key,
+            description="Tiling, repeating and reloading give the same probabilities.",
+        )
+    ],
+    "champion": lambda key: [
+        dg.AssetCheckSpec(
+            "weights", asset=key, description="The weights are those that were registered."
         )
     ],
     "gate": lambda key: [

@@ -133,6 +133,9 @@ def test_checks_of_the_loop_stand_in_the_way_where_harm_would_be_done():
     }
     assert {name: spec.blocking for name, spec in checks.items()} == {
         "no_leakage": True,
+        "learns": False,
+        "integrity": False,
+        "weights": False,
         "promotable": True,
         "no_drift": False,
     }

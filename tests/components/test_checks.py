@@ -8,6 +8,7 @@ from tests.components.conftest import QUIET, STAGES, code, materialise
 
 PIPELINE = "earth_search_s2"
 CUBE, INDICES = dg.AssetKey([PIPELINE, "cube"]), dg.AssetKey([PIPELINE, "indices"])
+STACK = dg.AssetKey([PIPELINE, "stack"])
 DAY, OTHER = "2024-07-03", "2024-07-08"
 
 
@@ -50,6 +51,7 @@ def test_an_honest_partition_passes_with_numbers_that_plot(instance):
         *(("cube", name) for name in ("radiometry", "coverage", "nodata", "ledger", "schema")),
         *(("cube", name) for name in ("fingerprint", "freshness", "values")),
         ("indices", "values"),
+        *((noun, "fingerprint") for noun in ("snapshot", "stack")),
     }
     for (_, name, _), one in seen.items():
         assert one.passed or name == "freshness", one  # the scene is years old
@@ -110,6 +112,27 @@ def test_no_way_around_the_check(instance, liar):
     assert not tick.run_requests
     assert "pixels contradict the metadata" in tick.skip_message
     assert liar in tick.skip_message
+
+
+def test_a_recipe_of_an_older_snapshot_is_seen_by_a_check(instance, in_sandbox):
+    key = key_of(DAY, "field")
+    assert run(instance, "snapshot", "stack", partition_key=key).success
+    in_sandbox.control.reprocess(scene_of(in_sandbox.control, DAY))
+
+    found = results(run(instance, "snapshot", partition_key=key))
+    assert found["snapshot", "fingerprint", None].passed
+    job = dg.define_asset_job(
+        "only_checks", selection=dg.AssetSelection.checks(dg.AssetCheckKey(STACK, "fingerprint"))
+    )
+    alone = dg.Definitions.merge(code(), dg.Definitions(jobs=[job])).resolve_job_def("only_checks")
+    (result,) = alone.execute_in_process(
+        instance=instance, run_config=QUIET, raise_on_error=False
+    ).get_asset_check_evaluations()
+
+    assert not result.passed
+    assert result.metadata["stale"].value == 1
+    row = result.metadata["evidence"].records[0].data
+    assert row["partition"] == f"field {DAY}"
 
 
 def test_a_check_by_itself_looks_at_the_newest_partitions(instance):

@@ -143,13 +143,15 @@ def test_labels_ask_for_a_training_once(blank):
     assert not again.run_requests
     assert again.skip_message
 
-    assert blank.execute(request).success
+    result = blank.execute(request)
+    assert result.success
     champion = blank.loop.registry.aliases.champion
     assert champion is not None
     event = blank.instance.get_latest_materialization_event(dg.AssetKey([DETECTOR, "champion"]))
     tags = event.asset_materialization.tags
     assert tags["dagster/data_version"] == blank.loop.registry.digest_of(champion)
     assert_pages_tell_numbers_and_pictures(blank)
+    assert_every_check_passed(result)
     quiet = blank.tick("retrain", first.cursor)
     assert "0 of 6 new labels" in quiet.skip_message
 
@@ -182,6 +184,24 @@ def assert_pages_tell_numbers_and_pictures(code):
         parents = [value.value for name, value in metadata.items() if name.startswith("parent_")]
         assert parents
         assert all(Path(parent).is_file() for parent in parents)
+
+
+def assert_every_check_passed(result):
+    found = result.get_asset_check_evaluations()
+    names = ["integrity", "learns", "no_leakage", "promotable", "weights"]
+    assert sorted(one.check_name for one in found) == names
+    assert all(one.passed for one in found), found
+
+
+def test_a_champion_whose_weights_were_damaged_is_seen_by_a_check(code):
+    (weights,) = Path(code.loop.registry.item_url(code.loop.registry.aliases.champion)).parent.glob(
+        "weights*"
+    )
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    result = code.run([dg.AssetKey([DETECTOR, "champion"])])
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert "are not those that were registered" in check.description
 
 
 def members(document, noun):

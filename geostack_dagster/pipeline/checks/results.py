@@ -17,7 +17,7 @@ from geostack_dagster.errors import IntegrityError
 from geostack_dagster.pipeline.check_spec import CheckSpec
 from geostack_dagster.pipeline.checks.states import State
 
-_WORST = 20
+WORST = 20
 """Rows of a table at most: the worst ones."""
 _MOST_BANDS = 20
 """Bands whose extremes are shown one by one; of a spectrometer's the worst are in the table."""
@@ -52,7 +52,7 @@ def coverage(states: Sequence[State], asked: CheckSpec) -> Result:
         passed=not low,
         summary=_summary(rows, low, f"cover less than {asked.least_coverage:g} of their grid"),
         numbers=_spread("coverage", [row["coverage"] for row in rows]) | {"low": len(low)},
-        rows=rows[:_WORST],
+        rows=rows[:WORST],
     )
 
 
@@ -87,7 +87,7 @@ def nodata(states: Sequence[State], asked: CheckSpec) -> Result:
         summary=_summary(rows, gaps, "lack a band, or nearly everything"),
         numbers=_spread("nodata_fraction", [row["nodata_fraction"] for row in rows])
         | _spread("more_than_fullest", [row["more_than_fullest"] for row in rows]),
-        rows=rows[:_WORST],
+        rows=rows[:WORST],
     )
 
 
@@ -116,7 +116,7 @@ def ledger(states: Sequence[State], most_lost: float) -> Result:
             "partial_partitions": len(rows),
             **{f"reason {name}": count for name, count in sorted(reasons.items())},
         },
-        rows=rows[:_WORST],
+        rows=rows[:WORST],
     )
 
 
@@ -149,7 +149,7 @@ def values(states: Sequence[State], asked: CheckSpec) -> Result:
         passed=not wild,
         summary=_summary(rows, wild, "of partitions and bands hold impossible values"),
         numbers=numbers,
-        rows=rows[:_WORST],
+        rows=rows[:WORST],
     )
 
 
@@ -181,7 +181,7 @@ def fingerprints(
         is_error=True,
         summary=_summary(states, stale, "were not made from their present inputs"),
         numbers={"partitions": len(states), "stale": len(stale), "held": waiting},
-        rows=[*stale, *(row for row in rows if row["held"] != "-")][:_WORST],
+        rows=[*stale, *(row for row in rows if row["held"] != "-")][:WORST],
     )
 
 
@@ -240,7 +240,7 @@ def freshness(
         | {
             f"age_days {row['aoi']}": row["age_days"] for row in rows if row["age_days"] is not None
         },
-        rows=rows[:_WORST],
+        rows=rows[:WORST],
     )
 
 
@@ -269,7 +269,7 @@ def radiometry(verdicts: Sequence[ItemVerdict], *, blocks: bool) -> Result:
         is_error=blocks,
         summary=said,
         numbers=numbers,
-        rows=[row for one in ordered for row in _evidence(one)][:_WORST],
+        rows=[row for one in ordered for row in _evidence(one)][:WORST],
     )
 
 

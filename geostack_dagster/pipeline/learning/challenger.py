@@ -62,7 +62,7 @@ def run(loop: Loop, *, progress: Callable[[Progress], None] | None = None) -> St
         note=f"{model}: same data, code and settings, trained before"
         if unchanged
         else f"{model}: trained in {facts['training_seconds']:.0f} s, loss {facts['loss']:.3f}",
-        facts={"model": model, **facts},
+        facts={"model": model, **facts, "first_loss": losses[0][1]},
         pictures={"loss_curve": _curve(losses)},
         artefact=Artefact(loop.registry.item_url(model), {"training_set": found.index_url(loop)}),
         seconds=perf_counter() - started,

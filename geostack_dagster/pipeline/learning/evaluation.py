@@ -198,7 +198,7 @@ def _report(
     loop: Loop, match: Match, document: Mapping[str, Any], *, seconds: float, unchanged: bool
 ) -> StageReport:
     challenger = document["finders"][0]["summary"]
-    facts = {name: challenger[name] for name in (*METRICS, "calibration_error", "plumes", "sites")}
+    facts = {name: challenger[name] for name in (*METRICS, "calibration_error", "sites")}
     # A table has the same columns in every row; only what has probabilities is calibrated.
     rows: list[Mapping[str, Any]] = [
         {"finder": one["finder"]} | {name: one["summary"].get(name) for name in challenger}
@@ -213,10 +213,12 @@ def _report(
             "challenger": match.challenger,
             "champion": match.champion,
             **facts,
+            "plumes": round(challenger["plumes"]),
         },
         tables={
             "scores": rows,
             "gains": document["gains"],
+            "integrity": [document["integrity"]],
             "canaries": [
                 {"finder": name, **{f"{rate} t/h": part for rate, part in found.items()}}
                 for name, found in document["canaries"].items()
