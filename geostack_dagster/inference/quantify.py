@@ -110,10 +110,21 @@ _REMEDIES: Mapping[Calibration, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spacing:
-    """Size of the pixels around a plume on the ground."""
+    """Size of the pixels around a plume on the ground.
+
+    Raises:
+        ConfigurationError: If either is not a finite number above 0.
+    """
 
     dy_m: float
     dx_m: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.dy_m < np.inf and 0 < self.dx_m < np.inf):
+            raise ConfigurationError(
+                f"pixels of {self.dy_m:g} x {self.dx_m:g} m cover no ground: no mass adds up over "
+                "them; give positive finite sizes, without the sign of an affine transform"
+            )
 
     @classmethod
     def of_degrees(cls, *, latitude_deg: float, dy_deg: float, dx_deg: float) -> "Spacing":

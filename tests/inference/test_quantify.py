@@ -307,6 +307,18 @@ def test_the_same_plume_gives_the_same_numbers(steady):
     assert first == second
 
 
+@pytest.mark.parametrize("size_m", [float("nan"), float("inf"), 0.0, -60.0])
+@pytest.mark.parametrize("side", ["dy_m", "dx_m"])
+def test_pixels_without_a_size_are_refused(side, size_m):
+    with pytest.raises(ConfigurationError, match="cover no ground"):
+        replace(SPACING, **{side: size_m})
+
+
+def test_spacing_of_degrees_needs_a_latitude():
+    with pytest.raises(ConfigurationError, match="cover no ground"):
+        Spacing.of_degrees(latitude_deg=float("nan"), dy_deg=0.001, dx_deg=0.001)
+
+
 def test_spacing_of_degrees_is_true_metres():
     spacing = Spacing.of_degrees(latitude_deg=35.0, dy_deg=-0.000542232520256367, dx_deg=0.00054223)
     assert_allclose(spacing.dy_m, 60.3, atol=0.1)
