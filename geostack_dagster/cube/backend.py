@@ -64,6 +64,7 @@ class Transaction(Protocol):
 
         Raises:
             ConflictError: If other writers came first in every attempt.
+            ServiceError: If this machine's clock is far behind that of another writer.
         """
         ...
 

@@ -71,6 +71,10 @@ def _stopped(where: str, said: str) -> GeostackError:
 
 def _refused(where: str, error: icechunk.IcechunkError) -> GeostackError:
     told = redact(error.message.partition("\n")[0])
+    if error.kind == icechunk.ErrorKind.SNAPSHOT_TIMESTAMP:
+        return ServiceError(
+            f"{where} took no commit, for this machine's clock is wrong: {told}; set it (NTP)"
+        )
     for kinds, verdict, words in _VERDICTS:
         if isinstance(error, kinds):
             return verdict(words.format(where=where, told=told))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Self, override
@@ -42,11 +42,12 @@ from geostack_dagster.cube.icechunk_storage import icechunk_storage, silence
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
 from geostack_dagster.cube.store import Expired
-from geostack_dagster.errors import ConfigurationError, ConflictError
+from geostack_dagster.errors import ConfigurationError, ConflictError, ServiceError
 
 _BRANCH = "main"
 _ATTEMPTS = 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
+_CLOCKS_APART_S = 5.0
 _MANIFEST_SLOTS = 64
 _FORMAT = 1
 _OWN = {"config.yaml", "refs", "snapshots", "manifests", "transactions", "chunks"}
@@ -186,16 +187,40 @@ class IcechunkTransaction:
                 session.merge(self._fork)
                 if not settle(Keys(session.store, self._backend.url)):
                     return None
+                behind_s = 0.0
                 try:
                     return Committed(session.commit(note), attempt)
                 except icechunk.ConflictError:
                     pass  # on an object store another writer was faster
+                except icechunk.FormatError as error:
+                    if not _is_too_early(error):
+                        raise
+                    behind_s = self._behind_s()
             longest = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
-            time.sleep(random.uniform(0, longest))  # noqa: S311  # spreads writers, no secret
+            time.sleep(behind_s + random.uniform(0, longest))  # noqa: S311  # spreads writers, no secret
         raise ConflictError(
             f"gave up committing to {self._backend.url} after {_ATTEMPTS} attempts: other "
             "writers came first each time; run fewer writers at once (about 10 is practical)"
         )
+
+    def _behind_s(self) -> float:
+        """How long to wait until the newest commit, by another machine's clock, is in the past.
+
+        Icechunk refuses a commit that is older than the one below it.
+
+        Raises:
+            ServiceError: If that is longer than clocks are apart that somebody looks after.
+        """
+        newest = next(self._backend.repository.ancestry(branch=_BRANCH))
+        behind_s = (newest.written_at - datetime.now(tz=UTC)).total_seconds()
+        if behind_s > _CLOCKS_APART_S:
+            raise ServiceError(
+                f"the clock of this machine is {behind_s:.0f} s behind the newest commit to "
+                f"{self._backend.url}; nothing was written: set the clocks of all machines that "
+                "write there (NTP)",
+                retry_after_s=behind_s,
+            )
+        return max(behind_s, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +237,11 @@ class IcechunkPart:
             fork = self.fork.fork()
         Keys(fork.store, self.url).put(chunks)
         return replace(self, fork=fork)
+
+
+def _is_too_early(error: icechunk.FormatError) -> bool:
+    """Whether a commit is older than the one below; the other error is that the clock is wrong."""
+    return error.kind == icechunk.ErrorKind.SNAPSHOT_TIMESTAMP and "ordering" in error.message
 
 
 def _configuration() -> RepositoryConfig:
