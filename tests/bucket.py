@@ -2,17 +2,22 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 
 class Bucket(ThreadingHTTPServer):
-    """Objects of a path-style S3 endpoint; `refuse` answers 403, as for an expired key."""
+    """Objects of a path-style S3 endpoint; `refuse` answers 403, as for an expired key.
+
+    `meanwhile` holds what happens, once, after a PUT to a path arrived and before it is made.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
         self.refuse = False
+        self.meanwhile: dict[str, Callable[[], object]] = {}
         self.writing = threading.Lock()
 
 
@@ -38,21 +43,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def listing(self) -> bytes:
         parts = urlsplit(self.path)
-        prefix = parse_qs(parts.query).get("prefix", [""])[0]
+        query = parse_qs(parts.query)
+        prefix, folders = query.get("prefix", [""])[0], set[str]()
         known = {
             path.removeprefix(f"{parts.path}/"): body for path, body in self.server.objects.items()
         }
+        known = {key: body for key, body in known.items() if key.startswith(prefix)}
+        if "delimiter" in query:
+            folders = {
+                key[: key.index("/", len(prefix)) + 1] for key in known if "/" in key[len(prefix) :]
+            }
+            known = {key: body for key, body in known.items() if "/" not in key[len(prefix) :]}
         rows = "".join(
             f"<Contents><Key>{key}</Key><Size>{len(body)}</Size>"
             "<LastModified>2024-06-03T10:00:00.000Z</LastModified><ETag>x</ETag></Contents>"
             for key, body in sorted(known.items())
-            if key.startswith(prefix)
+        )
+        rows += "".join(
+            f"<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"
+            for folder in sorted(folders)
         )
         head = "<IsTruncated>false</IsTruncated>"
         return f"<ListBucketResult>{head}{rows}</ListBucketResult>".encode()
 
     def do_PUT(self) -> None:
         body = self.body()
+        self.server.meanwhile.pop(self.path, lambda: None)()
         with self.server.writing:  # conditions are checked and writes made in one go
             exists = self.headers["If-None-Match"] == "*" and self.path in self.server.objects
             if exists or self.headers["If-Match"] not in (None, self.etag()):

@@ -26,7 +26,7 @@ from geostack_dagster.cube.store import Commit, Expired, HistoryEntry, WriteRepo
 from geostack_dagster.cube.writing import Pixels, carry_out
 from geostack_dagster.domain.days import Window
 from geostack_dagster.engine import Engine
-from geostack_dagster.errors import ConfigurationError, NoDataError
+from geostack_dagster.errors import ConfigurationError, ConflictError, NoDataError
 
 _SHORTEST_KEEP = timedelta(hours=1)
 
@@ -54,9 +54,7 @@ class Repository:
         if present is None or template.changes(present[0], schema):
 
             def settle(newest: Keys) -> bool:
-                changes = template.changes(newest, schema)
-                newest.put(changes)
-                return bool(changes)
+                return self._describe(newest, template.changes(newest, schema))
 
             self._backend.begin().commit(note_text(f"ensure {schema.name}"), settle)
         return self.schema(schema.name)
@@ -181,14 +179,22 @@ class Repository:
         """The cube as a lazy dataset of one snapshot."""
         keys = self._backend.reader(snapshot)
         template.read(keys, group)
-        dataset: xr.Dataset = xr.open_zarr(
-            keys.store,
-            group=group,
-            chunks=None if chunks is None else dict(chunks),
-            consolidated=False,
-            mask_and_scale=decode,
-            drop_variables=["ledger"],
-        )
+        try:
+            dataset: xr.Dataset = xr.open_zarr(
+                keys.store,
+                group=group,
+                chunks=None if chunks is None else dict(chunks),
+                consolidated=False,
+                mask_and_scale=decode,
+                drop_variables=["ledger"],
+            )
+        except ValueError as error:
+            if self._backend.transactional or "conflicting sizes" not in str(error):
+                raise
+            raise ConflictError(
+                f"the time axis of cube {group!r} at {self.url} is being extended: open it again; "
+                "if its writer died, the next one that writes to the cube completes it"
+            ) from error
         for nested in (template.SCHEMA, "zarr_conventions"):  # they would stop `to_netcdf`
             dataset.attrs.pop(nested)
         return dataset
@@ -261,10 +267,12 @@ class Repository:
         schema = stored.schema
 
         def settle(newest: Keys) -> bool:
-            have = template.read(newest, schema.name).length
-            if have >= needed:
-                return False
-            newest.put(template.growth(schema, have, template.extent(needed, have)))
-            return True
+            return self._describe(newest, template.growth(newest, schema.name, needed))
 
         self._backend.begin().commit(note_text(f"extend {schema.name} to {needed} slots"), settle)
+
+    def _describe(self, newest: Keys, changes: Mapping[str, bytes | None]) -> bool:
+        """Set what changes of a template; False if that is nothing."""
+        for step in [changes] if self._backend.transactional else template.steps(changes):
+            newest.put(step)
+        return bool(changes)

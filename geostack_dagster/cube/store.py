@@ -178,6 +178,7 @@ class CubeStore(Protocol):
 
         Raises:
             NoDataError: If there is no such cube.
+            ConflictError: If a store without transactions is just being extended.
         """
         ...
 

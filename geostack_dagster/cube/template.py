@@ -3,10 +3,16 @@
 zarr-python itself writes the template into memory; a store is created by copying documents, grown
 by replacing those that mention time, and guarded by comparing them. CF conventions carry CRS,
 scale, offset and fill value; xarray, rioxarray and GDAL read them.
+
+Where nothing is transactional documents are set one after the other, so a writer may die between
+two of them, and others see some. Therefore `steps` orders them: the axis `time` follows the arrays
+along it, and the group, which holds the schema, follows all. What was cut off before is not there
+yet, and `changes` completes it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,6 +135,8 @@ def _length(document: Mapping[str, Any]) -> int:
 def changes(keys: Keys, schema: CubeSchema) -> dict[str, bytes | None]:
     """Keys to set so that the store holds this cube; none if it does.
 
+    A growth that was cut off is completed.
+
     Raises:
         IntegrityError: If the stored cube differs in more than added variables and descriptions.
     """
@@ -141,26 +149,86 @@ def changes(keys: Keys, schema: CubeSchema) -> dict[str, bytes | None]:
     target = merged(stored.schema, schema)
     expected = documents(target, stored.length)
     found = keys.get([key for key in expected if key.endswith("zarr.json")])
-    verify(stored.schema, documents(stored.schema, stored.length), found)
+    lengths = {stored.length, *_lengths(found.values())}
+    if len(lengths) > 1:
+        expected = documents(target, max(lengths))
+    verify(stored.schema, documents(stored.schema, max(lengths)), found)
+    grown = _grown(target, lengths)
     if target.to_json() == stored.schema.to_json():
-        return {}
+        return grown
     described = {f"{schema.name}/{variable.name}/zarr.json" for variable in target.variables}
-    return {
+    return grown | {
         key: document
         for key, document in expected.items()
         if key == f"{schema.name}/zarr.json" or key in described
     }
 
 
-def growth(schema: CubeSchema, have: int, want: int) -> dict[str, bytes | None]:
-    """Keys to set so that a cube of `have` slots has `want`."""
-    before, after = documents(schema, have), documents(schema, want)
+def growth(keys: Keys, group: str, needed: int) -> dict[str, bytes | None]:
+    """Keys to set so that a stored cube has at least so many slots; none if it has."""
+    stored = read(keys, group)
+    if stored.length >= needed:
+        return {}
+    names = (*BOOKKEEPING, *(variable.name for variable in stored.schema.variables))
+    found = keys.get(f"{group}/{name}/zarr.json" for name in names)
+    return _grown(stored.schema, {stored.length, extent(needed), *_lengths(found.values())})
+
+
+def steps(changes: Mapping[str, bytes | None]) -> Iterator[dict[str, bytes | None]]:
+    """The same keys in the order in which they are set where nothing is transactional."""
+
+    def rank(key: str) -> int:
+        *parents, name = key.split("/")
+        if name != _ROOT:
+            return 0
+        if not parents:  # an empty tree is no harm, and a group without a root is not found
+            return 1
+        if len(parents) == 1:
+            return 4
+        return 3 if parents[-1] == "time" else 2
+
+    ranks = {key: rank(key) for key in changes}
+    for step in sorted(set(ranks.values())):
+        yield {key: value for key, value in changes.items() if ranks[key] == step}
+
+
+def longest(document: bytes, other: bytes) -> bytes:
+    """A document of an array, reaching as far along time as another one of it does."""
+    reach = max(_lengths([document, other]), default=0)
+    if _lengths([document]) in ({reach}, set()):
+        return document
+    stretched = json.loads(document)
+    stretched["shape"][0] = reach
+    return json.dumps(stretched, indent=2).encode()
+
+
+def is_along_time(document: bytes) -> bool:
+    """Whether a document is that of an array along the axis that grows."""
+    return bool(_lengths([document]))
+
+
+def _grown(schema: CubeSchema, lengths: set[int]) -> dict[str, bytes | None]:
+    """Keys to set so that all arrays along time are as long as the longest."""
+    if len(lengths) == 1:
+        return {}
+    before, after = documents(schema, min(lengths)), documents(schema, max(lengths))
     return {key: document for key, document in after.items() if before.get(key) != document}
 
 
-def extent(slots: int, current: int = 0) -> int:
-    """Slots to preallocate so that `slots` fit: whole steps, never fewer than now."""
-    return max(current, -(-slots // EXTENT) * EXTENT)
+def _lengths(found: Iterable[bytes]) -> set[int]:
+    """How far the arrays along time reach; those of a cube have one length, unless it was cut."""
+    lengths = set[int]()
+    for document in found:
+        with suppress(ValueError):  # one that is damaged is named where it is read
+            described = json.loads(document)
+            if "time" in (described.get("dimension_names") or ())[:1]:
+                lengths.add(int(described["shape"][0]))
+    return lengths
+
+
+def extent(slots: int) -> int:
+    """Slots to preallocate so that `slots` fit: whole steps."""
+    return -(-slots // EXTENT) * EXTENT
 
 
 def merged(stored: CubeSchema, wanted: CubeSchema) -> CubeSchema:
@@ -176,7 +244,7 @@ def merged(stored: CubeSchema, wanted: CubeSchema) -> CubeSchema:
         if name not in want["variables"]:
             raise IntegrityError(
                 f"cube {stored.name!r} has drifted: variable {name!r} is stored and not in the "
-                "schema; keep it, or write to a new cube"
+                "schema; keep it, or write to a new cube (a pipeline of another name has its own)"
             )
         for member, value in described.items():
             _require_equal(
@@ -189,7 +257,7 @@ def merged(stored: CubeSchema, wanted: CubeSchema) -> CubeSchema:
 
 
 def verify(schema: CubeSchema, expected: Mapping[str, bytes], found: Mapping[str, bytes]) -> None:
-    """Compare stored array documents with the template's, descriptions aside.
+    """Compare stored array documents with the template's, descriptions and lengths aside.
 
     Raises:
         IntegrityError: If an array is missing or its type, chunks, codecs or fill value differ.
@@ -200,7 +268,8 @@ def verify(schema: CubeSchema, expected: Mapping[str, bytes], found: Mapping[str
         name = key.removesuffix("/zarr.json")
         if key not in found:
             raise IntegrityError(f"cube {schema.name!r} has drifted: {name} is missing")
-        have = read_back(found[key], f"{name} of cube {schema.name!r}", dict, remedy=RESTORE)
+        reached = longest(found[key], document)
+        have = read_back(reached, f"{name} of cube {schema.name!r}", dict, remedy=RESTORE)
         want = json.loads(document)
         for member in sorted({*have, *want} - {"attributes"}):
             _require_equal(schema.name, f"{name}.{member}", have.get(member), want.get(member))
@@ -210,7 +279,8 @@ def _require_equal(cube: str, member: str, have: object, want: object) -> None:
     if have != want:
         raise IntegrityError(
             f"cube {cube!r} has drifted: {member} is {have!r} in the store and {want!r} in the "
-            "schema; a cube's structure is fixed: write to a new cube, or restore the schema"
+            "schema; a cube's structure is fixed: restore the schema, or write to a new cube "
+            "(a pipeline of another name has its own)"
         )
 
 

@@ -4,19 +4,29 @@ There is no transaction. A partition that is about to change loses its fingerpri
 the new ones last, so after a crash it counts as unfinished and is written again; until then
 readers may see some of its new pixels. Two writers of the same partition at once are not told
 apart while they write pixels. There are no snapshots: no rollback, nothing to expire.
+
+Writers of other partitions share the documents of the arrays, which say how far the axis reaches.
+On a file system a lock keeps them apart; in a bucket each document is written only in place of the
+one that was looked at, and never shortens its array.
 """
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, override
+from typing import TYPE_CHECKING, Any, Self, cast, override
 from uuid import uuid4
 
 import obstore
 import obstore.store
-from obstore.exceptions import BaseError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    PreconditionError,
+)
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore
 
@@ -25,9 +35,15 @@ from geostack_dagster.cube.failure import translated
 from geostack_dagster.cube.keys import Keys
 from geostack_dagster.cube.location import Location
 from geostack_dagster.cube.store import Expired
+from geostack_dagster.cube.template import is_along_time, longest
 from geostack_dagster.errors import ConfigurationError, NoDataError
 
+if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutMode, UpdateVersion
+
 _ROOT = "zarr.json"
+_ICECHUNK = {"refs", "snapshots"}
+"""What every Icechunk repository of ours keeps in its root."""
 
 
 class ZarrBackend:
@@ -46,7 +62,20 @@ class ZarrBackend:
         return f"ZarrBackend({self.url!r})"
 
     def create(self) -> None:
-        """Nothing to do: the first document makes the store."""
+        """Nothing to do, for the first document makes the store; but not inside of another kind.
+
+        Raises:
+            ConfigurationError: If there is an Icechunk repository.
+        """
+        keys, found = Keys(self._store(read_only=True), self.url), set[str]()
+        with suppress(NoDataError):  # there is no such folder yet
+            found.update(keys.listed(""))
+        if _ROOT not in found and found >= _ICECHUNK:
+            raise ConfigurationError(
+                f"{self.url} is an Icechunk repository, and a plain Zarr store cannot be in it; "
+                "use kind='icechunk' (`store: icechunk`), or another place (a pipeline of another "
+                "name)"
+            )
 
     def reader(self, snapshot: str | None = None) -> Keys:
         """The store as it is."""
@@ -62,7 +91,8 @@ class ZarrBackend:
     def begin(self) -> "ZarrTransaction":
         """The store itself."""
         history = Keys(self._store(".history"), self.url)
-        return ZarrTransaction(self._location, Keys(self._store(), self.url), history)
+        kind = Keys if self._location.local else _SharedKeys
+        return ZarrTransaction(self._location, kind(self._store(), self.url), history)
 
     def column(self, keys: Keys, path: str) -> dict[int, bytes]:
         """Every stored chunk, found by listing."""
@@ -120,6 +150,45 @@ class ZarrTransaction:
             name = f"{time.time_ns():020d}-{uuid4().hex[:8]}.json"
             self._history.put({name: note.encode()})
         return Committed(None, 1)
+
+
+@dataclass(frozen=True)
+class _SharedKeys(Keys):
+    """Keys in a bucket, where another writer may lengthen the arrays at any time."""
+
+    @override
+    async def _put(self, values: Mapping[str, bytes | None]) -> None:
+        shared = {
+            key: value
+            for key, value in values.items()
+            if value is not None and key.endswith(f"/{_ROOT}") and is_along_time(value)
+        }
+        for key, document in shared.items():
+            await self._lengthen(key, document)
+        await super()._put({key: values[key] for key in values.keys() - shared})
+
+    async def _lengthen(self, key: str, wanted: bytes) -> None:
+        bucket = cast("ObjectStore[Any]", self.store).store
+        while True:  # others come first at most as often as they lengthen it
+            mode: PutMode = "create"
+            document = wanted
+            with suppress(FileNotFoundError, NotFoundError):
+                found = await obstore.get_async(bucket, key)
+                mode = _precondition(found.meta)
+                document = longest(wanted, bytes(await found.bytes_async()))
+            with suppress(AlreadyExistsError, FileNotFoundError, NotFoundError, PreconditionError):
+                await obstore.put_async(bucket, key, document, mode=mode)
+                return
+
+
+def _precondition(meta: "ObjectMeta") -> "UpdateVersion":
+    """That an object is still the one that was read, in what its service has to tell it by."""
+    found: UpdateVersion = {}
+    if meta["e_tag"] is not None:
+        found["e_tag"] = meta["e_tag"]
+    if meta["version"] is not None:
+        found["version"] = meta["version"]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
