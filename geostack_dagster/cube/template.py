@@ -221,7 +221,8 @@ def _lengths(found: Iterable[bytes]) -> set[int]:
     for document in found:
         with suppress(ValueError):  # one that is damaged is named where it is read
             described = json.loads(document)
-            if "time" in (described.get("dimension_names") or ())[:1]:
+            names = described.get("dimension_names") if isinstance(described, dict) else None
+            if "time" in (names or ())[:1]:
                 lengths.add(int(described["shape"][0]))
     return lengths
 
