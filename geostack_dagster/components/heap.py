@@ -1,10 +1,8 @@
 """The heap of the code server: libraries stay for good, so the collector need not look at them.
 
-Dagster opens its instance for every tick, and with it reads about sixty migration scripts for each
-of its three databases, whose modules are cycles. Python looks for cycles among old objects only
-when a quarter as many came to them. Beside the half million objects of the libraries that sensors
-import, this takes ten minutes of ticks, and the memory of the server rises all the while: measured,
-0.1 MiB for each opening of an instance, and 3 kB once the libraries are set aside.
+Python looks for cycles among old objects only when a quarter as many came to them. Beside the half
+million objects of the libraries that sensors import this takes longer than a quarter of an hour of
+ticks, and meanwhile what they leave adds up: measured, 0.3 MiB a minute.
 
 What ticks free must go back to the system, too. They run on half a dozen threads and let libraries
 run on dozens more, and allocators keep what a thread frees for threads to come.

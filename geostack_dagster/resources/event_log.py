@@ -21,8 +21,12 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from geostack_dagster.resources import migrations
+
 BATCH = 200
 """Events in one transaction: about half a second, for which other processes wait to write."""
+
+migrations.remember()  # before the second opening, for Dagster names no hook before the first
 
 
 class Instance(dg.DagsterInstance):
