@@ -29,7 +29,9 @@ def assert_complete(store: CubeStore, partitions: int) -> None:
 
 
 def test_what_is_imported_before_a_fork_leaves_icechunk_out():
-    code = "import sys, tests.cube.scenes; sys.exit('icechunk' in sys.modules)"
+    code = (
+        "import sys, tests.cube.scenes, tests.pipeline.dying; sys.exit('icechunk' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from geostack_dagster.cube.keys import Keys
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -29,6 +28,8 @@ def run_and_die(
     Exits with 0 if there are fewer writes than `at`.
     """
     import icechunk  # not before the process is forked: it starts threads
+
+    from geostack_dagster.cube.keys import Keys
 
     os.environ.update(environment)
     numbers = count(1)
