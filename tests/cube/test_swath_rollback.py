@@ -46,6 +46,16 @@ def test_granules_come_back_go_away_and_change_back(store, tmp_path):
     np.testing.assert_array_equal(values(store, "new"), scene(7)["radiance"])
 
 
+def test_back_to_what_is_there_already_changes_nothing(store):
+    written = store.write(ONE, [a_record()], a_commit())
+
+    report = store.rollback(ONE, written.snapshot, a_commit("as before"))
+
+    assert (report.written, report.snapshot) == (False, None)
+    assert open_store(store.url).history(1)[0].snapshot == written.snapshot
+    assert store.fingerprint_of(ONE) == "f1"
+
+
 def test_back_to_before_there_was_anything(store):
     first = store.write(Window(NEXT, NEXT + timedelta(days=1)), [], a_commit("nothing there"))
     store.write(ONE, [a_record()], a_commit())

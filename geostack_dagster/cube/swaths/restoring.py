@@ -16,7 +16,7 @@ _AT_ONCE = 64  # chunks copied at a time: a granule may be larger than memory
 def restore(
     quantity: str, books: tuple[Book, Book], old: Keys, transaction: Transaction, note: Commit
 ) -> Committed | None:
-    """Make the days hold the granules that they held, in one commit.
+    """Make the days hold the granules that they held, in one commit; None if they do already.
 
     Args:
         quantity: Group of the granules.
@@ -43,6 +43,8 @@ def restore(
                 f"another writer changed these days of {quantity!r} meanwhile; nothing was rolled "
                 "back: look at the history again"
             )
+        if after == before:  # Icechunk takes no commit that changes nothing
+            return False
         newest.put(documents(quantity, after))
         return True
 

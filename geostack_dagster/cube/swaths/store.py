@@ -96,7 +96,7 @@ class SwathStore:
             after = {day: replace(record, made_from=own) for day, record in after.items()}
         done = restore(self.quantity, (before, after), old, self._backend.begin(), commit)
         return SwathReport(
-            written=True,
+            written=done is not None,
             snapshot=done.snapshot if done else None,
             rewritten=tuple(one.id for record in after.values() for one in record.granules),
             attempts=done.attempts if done else 0,
