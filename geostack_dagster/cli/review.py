@@ -10,7 +10,7 @@ from geostack_dagster import storage
 from geostack_dagster.cli.terminal import required
 from geostack_dagster.errors import ConfigurationError
 from geostack_dagster.pipeline.labels import add_labels, stored_labels
-from geostack_dagster.pipeline.review import QUEUE
+from geostack_dagster.pipeline.review import QUEUE, queued
 from geostack_dagster.pipeline.reviewed import read_review
 from geostack_dagster.pipeline.workspace import Workspace
 
@@ -80,11 +80,7 @@ def _pictures(out: Path) -> Path:
 
 def _taken(queue: str, out: Path, known: set[str]) -> list[dict[str, Any]]:
     """Features of a queue that are not known yet, their pictures copied and named from `out`."""
-    features = [
-        one
-        for one in json.loads(storage.read_bytes(queue))["features"]
-        if one["properties"]["id"] not in known
-    ]
+    features = [one for one in queued(queue) if one["properties"]["id"] not in known]
     folder = queue.rpartition("/")[0]
     for one in features:
         row = one["properties"]

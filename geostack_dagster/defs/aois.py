@@ -5,7 +5,7 @@ import dagster as dg
 from geostack_dagster.components.partitions import AOIS
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.counts import counted
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.pipeline.workspace import aoi_files
 from geostack_dagster.resources.storage import Storage
 
@@ -26,7 +26,7 @@ def aoi_sensor(
             continue
         try:
             added.append(storage.workspace().pin(AOI.from_file(path)).aoi.name)
-        except ConfigurationError as error:
+        except (ConfigurationError, IntegrityError) as error:
             refused.append(str(error))
     for reason in refused:
         context.log.error(reason)

@@ -31,6 +31,44 @@ def read_back[T](content: bytes | str, url: str, build: Callable[[Any], T], *, r
         raise DamagedError(f"{canonical(url)} is damaged ({_told(error)}); {remedy}") from error
 
 
+def read_mapping(content: bytes | str, url: str, *, remedy: str) -> dict[str, Any]:
+    """A document as a dictionary; it, and those in it, say where they lie when they lack a member.
+
+    So code that takes a document apart elsewhere need not ask for each member first.
+
+    Raises:
+        DamagedError: If it is cut off or no JSON object; later, if a member is asked for in
+            brackets that it lacks.
+    """
+
+    def checked(document: Any) -> dict[str, Any]:
+        if not isinstance(document, dict):
+            raise TypeError("no JSON object")
+        found: dict[str, Any] = _telling(document, canonical(url), remedy)
+        return found
+
+    return read_back(content, url, checked, remedy=remedy)
+
+
+class _Telling(dict[str, Any]):
+    """A JSON object that says where it lies when it lacks a member."""
+
+    url = remedy = ""
+
+    def __missing__(self, member: str) -> Any:
+        raise DamagedError(f"{self.url} is damaged (it lacks {member!r}); {self.remedy}")
+
+
+def _telling(value: Any, url: str, remedy: str) -> Any:
+    if isinstance(value, list):
+        return [_telling(one, url, remedy) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = _Telling({name: _telling(one, url, remedy) for name, one in value.items()})
+    found.url, found.remedy = url, remedy
+    return found
+
+
 def _told(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON: {error}"

@@ -12,15 +12,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from geostack_dagster import storage
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.errors import ConfigurationError, ConflictError, IntegrityError
 from geostack_dagster.inference.detector import Detector
 from geostack_dagster.learning.gate import Decision, Outcome
 from geostack_dagster.learning.model_card import WEIGHTS, ModelCard, multihash
 
 _ALIASES, _HISTORY = "geostack:aliases", "geostack:history"
+RESTORE = "restore it: it names every model"
+"""What a person does about a damaged Collection."""
+_RESTORE_ITEM = "restore it, or roll back to another model"
 _ATTEMPTS = 20
 _PAUSE_S = 0.01
 
@@ -170,17 +175,12 @@ class Registry:
         return str(name)
 
     def _item(self, name: str) -> dict[str, Any]:
+        url = self.item_url(name)
         try:
-            found: dict[str, Any] = json.loads(storage.read_bytes(self.item_url(name)))
-            found["assets"]["weights"]["file:checksum"]
+            content = storage.read_bytes(url)
         except FileNotFoundError as error:
             raise IntegrityError(f"model {name} is registered, but {error} is gone") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"the Item of {name} is cut off or names no checksum of its weights: restore "
-                f"{self.item_url(name)}, or roll back to another model"
-            ) from error
-        return found
+        return read_back(content, url, _whole, remedy=_RESTORE_ITEM)
 
     def _url(self, *parts: str) -> str:
         return "/".join([self.root, *parts])
@@ -190,12 +190,7 @@ class Registry:
             content = storage.read_bytes(self.url)
         except FileNotFoundError:
             return _empty(self.name), None
-        try:
-            document = json.loads(content)
-        except ValueError as error:
-            raise IntegrityError(
-                f"{self._url('collection.json')} is not JSON; restore it: it names every model"
-            ) from error
+        document = read_back(content, self.url, _registered, remedy=RESTORE)
         if document.get("id") != self.name:
             raise ConfigurationError(
                 f"{self.root} holds models of {document.get('id')}, not of {self.name}"
@@ -214,6 +209,23 @@ class Registry:
                 continue
             return changed
         raise ConflictError(f"{self.root} was changed by others {_ATTEMPTS} times; retry later")
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """The Item of a model, if it says which weights are the model's."""
+    if not str(item["assets"]["weights"]["file:checksum"]):
+        raise ValueError("an empty checksum of its weights")
+    return item
+
+
+def _registered(document: dict[str, Any]) -> dict[str, Any]:
+    """The Collection, if it has the members that are read of it."""
+    Aliases(**document[_ALIASES])
+    for event in document[_HISTORY]:
+        itemgetter("event", "model", "at")(event)
+    for link in document["links"]:
+        itemgetter("rel")(link)
+    return document
 
 
 def _digest(checksum: str) -> str:

@@ -4,12 +4,11 @@ A cube that was rolled back differs from what its inputs give: runs would make t
 and the reconcile sensor would ask for it for ever. Therefore a rollback leaves a hold. While the
 inputs are the ones that gave the bad state, every run keeps the cube and the sensor asks for
 nothing, and both say so. Inputs that change (a scene processed anew, other bands) end a hold by
-themselves; a person ends it with `geostack rollback --release`.
+themselves; a person ends it with `geostack rollback --release`. A rollback whose process died
+halfway is finished by the next run, and the sensor asks for that one.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Self, override
+from dataclasses import replace
 
 from geostack_dagster import storage
 from geostack_dagster.cube.unread import whole
@@ -19,7 +18,9 @@ from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.pipeline.checks.evidence import evidence_of, kept_evidence, verdicts_of
 from geostack_dagster.pipeline.claim import claimed
 from geostack_dagster.pipeline.cube import made_from_recipe
+from geostack_dagster.pipeline.hold import Hold, read_hold
 from geostack_dagster.pipeline.report import Outcome, StageReport
+from geostack_dagster.pipeline.rollback import commit, settle
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stack import read_recipe
 from geostack_dagster.pipeline.stages import cube_module, module_of
@@ -27,35 +28,6 @@ from geostack_dagster.pipeline.workspace import Workspace
 
 _BEFORE = ("snapshot", "stack", "cube")
 """Stages that do not build on the cube."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """A partition of a cube that was rolled back."""
-
-    refused: str
-    """Fingerprint of the inputs whose cube was bad: it is not made of them again."""
-    snapshot: str
-    since: str
-    reason: str = ""
-
-    @override
-    def __str__(self) -> str:
-        """One sentence for people."""
-        why = f" ({self.reason})" if self.reason else ""
-        return (
-            f"held: rolled back to snapshot {self.snapshot} on {self.since[:10]}{why}; until its "
-            "inputs change, or `geostack rollback --release`"
-        )
-
-    def dumps(self) -> bytes:
-        """JSON text; `loads` reads it back."""
-        return json.dumps(asdict(self), indent=1).encode()
-
-    @classmethod
-    def loads(cls, text: bytes) -> Self:
-        """Hold written by `dumps`."""
-        return cls(**json.loads(text))
 
 
 def run_stage(
@@ -66,7 +38,8 @@ def run_stage(
     One run at a time makes a partition: another one waits, and then finds the work done.
 
     Raises:
-        IntegrityError: If it would be made of a cube whose pixels contradict their metadata.
+        IntegrityError: If it would be made of a cube whose pixels contradict their metadata, or
+            the hold on it is damaged.
         ConflictError: If another run makes the partition for an hour.
         GeostackError: As the stage does.
     """
@@ -77,8 +50,10 @@ def run_stage(
 def _made(
     spec: PipelineSpec, stage: str, partition: Partition, workspace: Workspace
 ) -> StageReport:
-    hold = _hold(partition, workspace) if stage == "cube" else None
+    hold = read_hold(partition, workspace) if stage == "cube" else None
     if hold is not None and _stands(hold, spec, partition, workspace):
+        if hold.pending:
+            return _finished(spec, partition, workspace, hold)
         return _kept(spec, partition, workspace, hold)
     doubt = None if stage in _BEFORE else doubt_of(spec, partition, workspace)
     if doubt is not None:
@@ -95,21 +70,14 @@ def reason_to_wait(
     """Why a stage that is not current is not to be made either; None if it is."""
     if stage == "cube":
         hold = standing_hold(spec, partition, workspace)
-        return None if hold is None else str(hold)
+        return None if hold is None or hold.pending else str(hold)
     return None if stage in _BEFORE else doubt_of(spec, partition, workspace)
 
 
 def standing_hold(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> Hold | None:
     """The hold on a partition's cube; None if there is none, or its inputs changed since."""
-    hold = _hold(partition, workspace)
+    hold = read_hold(partition, workspace)
     return hold if hold is not None and _stands(hold, spec, partition, workspace) else None
-
-
-def _hold(partition: Partition, workspace: Workspace) -> Hold | None:
-    try:
-        return Hold.loads(storage.read_bytes(workspace.layout.hold(partition)))
-    except FileNotFoundError:
-        return None
 
 
 def _stands(hold: Hold, spec: PipelineSpec, partition: Partition, workspace: Workspace) -> bool:
@@ -148,6 +116,22 @@ def has_contract(spec: PipelineSpec) -> bool:
     """Whether pixels can say anything of the calibration that a pipeline's Items state."""
     bands = spec.record.bands.select(spec.band_names, where=spec.name)
     return any(band.common_name in spec.record.dark for band in bands)
+
+
+def _finished(
+    spec: PipelineSpec, partition: Partition, workspace: Workspace, hold: Hold
+) -> StageReport:
+    """Carry out a rollback whose process died before it was done: that is what was asked for."""
+    try:
+        commit(spec, partition, workspace, hold)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"the rollback of {partition} that died cannot be finished: {error}. Roll back to "
+            "another snapshot, or end it by `geostack rollback --release`"
+        ) from error
+    report = _kept(spec, partition, workspace, settle(partition, workspace, hold))
+    note = f"a rollback that had died is finished now; {report.note}"
+    return replace(report, outcome=Outcome.WRITTEN, note=note)
 
 
 def _kept(

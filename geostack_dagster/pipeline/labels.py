@@ -33,6 +33,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from geostack_dagster import storage
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConflictError, IntegrityError
 from geostack_dagster.learning.labels import Label, read_labels
@@ -177,11 +178,13 @@ def _read_log(workspace: Workspace) -> tuple[tuple[LabelEntry, ...], bytes | Non
         raw = storage.read_bytes(url)
     except FileNotFoundError:
         return (), None
-    try:
-        found = tuple(_entry(stated) for stated in json.loads(raw)["entries"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{url} is no log of labels ({error}); restore it") from error
-    return found, raw
+    entries = read_back(
+        raw,
+        url,
+        lambda found: tuple(_entry(stated) for stated in found["entries"]),
+        remedy="restore it: it names every set of labels",
+    )
+    return entries, raw
 
 
 def _entry(stated: Mapping[str, Any]) -> LabelEntry:

@@ -16,6 +16,7 @@ from geostack_dagster import storage
 from geostack_dagster.catalog.snapshot import Snapshot, take_snapshot, write
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.counts import counted
+from geostack_dagster.domain.documents import read_mapping
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.hrefs import Href, basename, locate
 from geostack_dagster.domain.item import Item, assets, item_id, moment
@@ -203,8 +204,8 @@ def _recorded(partition: Partition, workspace: Workspace) -> dict[str, Any]:
     url = _record_url(partition, workspace)
     if not storage.exists(url):
         return {}
-    found: dict[str, Any] = json.loads(storage.read_bytes(url))
-    return found
+    remedy = f"delete it and materialize {partition.pipeline}/plume_labels again"
+    return read_mapping(storage.read_bytes(url), url, remedy=remedy)
 
 
 def _record(url: str, document: Mapping[str, Any]) -> None:

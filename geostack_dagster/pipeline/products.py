@@ -1,6 +1,5 @@
 """What a partition shows to the world: one published product for each solar day with data."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -8,6 +7,7 @@ from typing import Any
 
 from geostack_dagster.catalog.snapshot import read
 from geostack_dagster.domain.days import Cadence
+from geostack_dagster.domain.documents import read_mapping
 from geostack_dagster.domain.partition import Partition
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.publish.product import published, withdraw
@@ -61,7 +61,8 @@ class Shelf:
 
     def origin(self, day: date, lineage: str, facts: Mapping[str, Any] | None = None) -> Origin:
         """Where the product of a day comes from: the Items whose pixels the cube holds."""
-        recipe = json.loads(read_bytes(self.workspace.layout.recipe(self.partition)))
+        url = self.workspace.layout.recipe(self.partition)
+        recipe = read_mapping(read_bytes(url), url, remedy="materialize the stack again")
         used = {item["id"] for item in recipe["items"] if item["day"] == day.isoformat()}
         snapshot = read(self.workspace.layout.snapshot(self.partition))
         return Origin(

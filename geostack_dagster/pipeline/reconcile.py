@@ -13,8 +13,9 @@ from geostack_dagster.domain.days import Window, solar_day
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.item import moment
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import IntegrityError
 from geostack_dagster.pipeline import snapshot
-from geostack_dagster.pipeline.holds import reason_to_wait
+from geostack_dagster.pipeline.holds import reason_to_wait, standing_hold
 from geostack_dagster.pipeline.plan import partition_dates
 from geostack_dagster.pipeline.probability import maker
 from geostack_dagster.pipeline.spec import PipelineSpec
@@ -47,6 +48,8 @@ def find_stale(
 ) -> Iterator[Stale]:
     """The partitions that are not current, in the order given; those that are held say why.
 
+    One of which a document is damaged is among them, with the remedy as the reason.
+
     Args:
         spec: The pipeline.
         workspace: Its state.
@@ -55,7 +58,10 @@ def find_stale(
         present: Fingerprint of what the catalogue says now, where it was asked (`ask_again`).
     """
     for partition in partitions:
-        found = _stale(spec, workspace, partition, (present or {}).get(partition))
+        try:
+            found = _stale(spec, workspace, partition, (present or {}).get(partition))
+        except IntegrityError as error:  # a run could not mend it, and the others need theirs
+            found = replace(_of(partition, "cube", str(error), ""), held=str(error))
         if found is not None:
             yield found
 
@@ -122,7 +128,8 @@ def _stale(
     held: Stale | None = None
     for stage in spec.stages[1:]:
         found: str | None = module_of(spec, stage).current(spec, partition, workspace)
-        if found is None:
+        died = _died(spec, partition, workspace) if stage == "cube" else ""
+        if found is None or died:
             why = reason_to_wait(spec, stage, partition, workspace)
             if why is not None:
                 held = replace(_of(partition, stage, why, upstream), held=why)
@@ -132,10 +139,20 @@ def _stale(
                 upstream = kept  # what is made of a cube that was rolled back follows it
                 continue
             reason = f"{stage} is missing or was made from something else"
+            if died:
+                reason = "a rollback of it died halfway"
             model = maker(spec, workspace)[1] if stage == "probability" else ""
-            return _of(partition, stage, reason, f"{upstream}{spec.code_version(stage)}{model}")
+            return _of(
+                partition, stage, reason, f"{upstream}{spec.code_version(stage)}{model}{died}"
+            )
         upstream = found
     return held
+
+
+def _died(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> str:
+    """When a rollback began that was not finished; empty if there is none."""
+    hold = standing_hold(spec, partition, workspace)
+    return hold.since if hold is not None and hold.pending else ""
 
 
 def _of(partition: Partition, stage: str, reason: str, mark: str) -> Stale:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from time import perf_counter
 from typing import Any
 
@@ -21,10 +22,11 @@ from geostack_dagster import storage
 from geostack_dagster.cube.slots import Slot
 from geostack_dagster.cube.store import CubeStore
 from geostack_dagster.domain.counts import counted
+from geostack_dagster.domain.documents import read_back, read_mapping
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.partition import Partition
-from geostack_dagster.errors import ConfigurationError
+from geostack_dagster.errors import ConfigurationError, IntegrityError
 from geostack_dagster.inference.plumes import State
 from geostack_dagster.pipeline import plumes
 from geostack_dagster.pipeline.enhancement import GROUP, methane_of
@@ -106,9 +108,26 @@ def current(spec: PipelineSpec, partition: Partition, workspace: Workspace) -> s
 
 
 def read_queue(url: str) -> list[dict[str, Any]]:
-    """Properties of a queue's features."""
-    document = json.loads(storage.read_bytes(url))
-    return [feature["properties"] for feature in document["features"]]
+    """Properties of a queue's features.
+
+    Raises:
+        FileNotFoundError: If there is no queue.
+        DamagedError: If it is none.
+    """
+    return [feature["properties"] for feature in queued(url)]
+
+
+def queued(url: str) -> list[dict[str, Any]]:
+    """Features of a queue; raises as `read_queue`."""
+    content = storage.read_bytes(url)
+    return read_back(content, url, _features_of, remedy="materialize the review queue again")
+
+
+def _features_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Features of a queue, each with what is read of it."""
+    for feature in document["features"]:
+        itemgetter("id", "kind", "picture")(feature["properties"])
+    return list(document["features"])
 
 
 def is_drawn(pipeline: str, aoi: str, day: str, share: float) -> bool:
@@ -124,14 +143,22 @@ def _mark(spec: PipelineSpec, made_from: str) -> str:
 def _recorded(folder: str) -> str | None:
     """Mark of the queue that is there; None if there is none."""
     url = f"{folder}/{QUEUE}"
-    if not storage.exists(url):
+    try:
+        return read_back(storage.read_bytes(url), url, _mark_of, remedy="")
+    except (FileNotFoundError, IntegrityError):  # one that is damaged is written again
         return None
-    found = json.loads(storage.read_bytes(url)).get(FINGERPRINT)
-    return None if found is None else str(found)
+
+
+def _mark_of(document: Mapping[str, Any]) -> str:
+    _features_of(document)
+    return str(document[FINGERPRINT])
 
 
 def _write(folder: str, entries: Sequence[Entry], mark: str) -> None:
-    before = read_queue(f"{folder}/{QUEUE}") if storage.exists(f"{folder}/{QUEUE}") else []
+    try:
+        before = read_queue(f"{folder}/{QUEUE}")
+    except (FileNotFoundError, IntegrityError):
+        before = []
     features = [entry.feature for entry in entries]
     for entry in entries:
         storage.write_bytes(f"{folder}/{entry.feature.properties['picture']}", entry.picture)
@@ -187,7 +214,12 @@ class _Scene:
     @property
     def candidates(self) -> list[Feature]:
         """All that was found, as it was published."""
-        features = json.loads(self._asset("outlines"))["features"]
+        found = read_mapping(
+            self._asset("outlines"),
+            f"{self.shelf.folder(self.slot.day)}/{self.item['assets']['outlines']['href']}",
+            remedy=f"delete its folder and materialize {self.spec.name}/plumes again",
+        )
+        features = found["features"]
         return [Feature(one["geometry"], one["properties"]) for one in features]
 
     def entry(self, one: Feature, others: Sequence[Feature]) -> Entry:

@@ -6,16 +6,15 @@ from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 from geostack_dagster import storage
-from geostack_dagster.cube.store import Commit, HistoryEntry, open_store
+from geostack_dagster.cube.store import HistoryEntry, open_store
 from geostack_dagster.domain.partition import Partition
-from geostack_dagster.domain.swath import Geometry
 from geostack_dagster.errors import ConfigurationError, GeostackError, NoDataError
 from geostack_dagster.pipeline.claim import claimed
 from geostack_dagster.pipeline.cube import cube_store
-from geostack_dagster.pipeline.holds import Hold
+from geostack_dagster.pipeline.hold import Hold
+from geostack_dagster.pipeline.rollback import commit, settle
 from geostack_dagster.pipeline.spec import PipelineSpec
 from geostack_dagster.pipeline.stages import cube_module
-from geostack_dagster.pipeline.swath.cube import swath_store
 from geostack_dagster.pipeline.workspace import Workspace
 
 KEEP_DAYS = 30.0
@@ -29,7 +28,7 @@ class RolledBack:
     partition: Partition
     hold: Hold
     commit: str | None
-    """Snapshot of the rollback itself."""
+    """Snapshot of the rollback itself; None if granules were held like that already."""
     recorded: str | None
     """What the cube says now that it was made from; of a partition that the snapshot does not hold,
     `as in` the snapshot: it is empty."""
@@ -70,7 +69,8 @@ def roll_back(
 
     Products made of the cube are not touched: they are stale then, and made again from what the
     cube holds, or withdrawn where it holds nothing. A run that makes the partition is waited for.
-    The hold is written first: whoever dies in between leaves nothing that makes the bad state anew.
+    The hold is written first, as pending: if the process dies before it is done, the next run of
+    the partition finishes it, and the reconcile sensor asks for that run.
 
     Raises:
         ConfigurationError: If the store keeps no such snapshot, or there is no Recipe.
@@ -89,25 +89,18 @@ def _rolled_back(
         snapshot=snapshot,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=reason,
+        pending=True,
     )
     before = storage.read_bytes(url) if storage.exists(url) else None
     storage.write_bytes(url, hold.dumps())
-    said = f"as in {snapshot}"
-    commit = Commit(pipeline=partition.pipeline, partition=str(partition), fingerprint=said)
     try:
-        if spec.record.geometry is Geometry.SWATH:
-            swaths = swath_store(spec, partition, workspace)
-            done = swaths.rollback(partition.window, snapshot, commit).snapshot
-        else:
-            store = cube_store(spec, partition, workspace)
-            window, group = partition.window, spec.record.quantity
-            done = store.rollback(group, window, snapshot, commit).snapshot
+        done = commit(spec, partition, workspace, hold)
     except GeostackError:
         storage.delete(url) if before is None else storage.write_bytes(url, before)
         raise
     return RolledBack(
         partition=partition,
-        hold=hold,
+        hold=settle(partition, workspace, hold),
         commit=done,
         recorded=module.recorded(spec, partition, workspace),
     )

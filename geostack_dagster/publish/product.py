@@ -7,16 +7,17 @@ the same bytes.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pystac
 from PIL import __version__ as pillow_version
 
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.item import assets
@@ -289,10 +290,17 @@ def _described(
 def _previous(item_url: str) -> dict[str, Any] | None:
     """The Item of an earlier publication; None if there is none, or none that can be read."""
     try:
-        found = json.loads(read_bytes(item_url))
-    except (FileNotFoundError, ValueError):
+        return read_back(read_bytes(item_url), item_url, _whole, remedy="publish it again")
+    except (FileNotFoundError, IntegrityError):
         return None
-    return found if isinstance(found, dict) else None
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """The Item, if it has what is asked of one."""
+    itemgetter("geostack:fingerprint")(item["properties"])
+    for asset in item["assets"].values():
+        itemgetter("href")(asset)
+    return item
 
 
 def _write_item(item_url: str, document: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from geostack_dagster.domain.days import Window
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.hrefs import Href
@@ -322,15 +323,10 @@ class Recipe:
         """Recipe of a JSON text written by `dumps`.
 
         Raises:
-            IntegrityError: If it is not JSON, or as `from_json` does.
+            DamagedError: If it is not JSON, or lacks something.
+            IntegrityError: As `from_json` raises it.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise IntegrityError(
-                f"the recipe is not JSON ({error}); materialize the stack again"
-            ) from None
-        return cls.from_json(document)
+        return read_back(text, "the recipe", cls.from_json, remedy="materialize the stack again")
 
     def _pixels(self) -> dict[str, Any]:
         return {

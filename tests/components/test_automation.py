@@ -63,12 +63,18 @@ def test_a_known_file_is_not_asked_for_again(instance, storage):
 def test_a_bad_file_is_named_and_stops_no_other(instance, storage):
     _drop(storage, "bad.geojson", {"type": "Point", "coordinates": [1, 2]})
     _drop(storage, "good.geojson", SQUARE)
+    _drop(storage, "worn.geojson", SQUARE)  # registered once, and the document is damaged now
+    pin = Path(Workspace(storage.root).layout.pin("worn"))
+    pin.parent.mkdir(parents=True)
+    pin.write_text("{")
 
     (request,) = _tick(instance, storage).dynamic_partitions_requests
     instance.add_dynamic_partitions(AOIS.name, request.partition_keys)
 
     assert request.partition_keys == ["good"]
-    assert "AOI 'bad' is a Point" in _tick(instance, storage).skip_message
+    said = _tick(instance, storage).skip_message
+    assert "AOI 'bad' is a Point" in said
+    assert "worn.json is damaged" in said
 
 
 def test_the_daily_schedule_asks_for_the_newest_dates_over_every_aoi(instance):

@@ -25,17 +25,21 @@ from geostack_dagster.errors import (
     ServiceError,
 )
 from geostack_dagster.pipeline import attempt
+from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.plan import plan_backfill
+from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.report import StageReport
 from geostack_dagster.pipeline.spec import MethaneMethod, MethaneSpec, PipelineSpec
 from geostack_dagster.pipeline.stages import module_of
 from geostack_dagster.pipeline.swath.cube import granules, swath_store
 from geostack_dagster.pipeline.swath.stack import read_recipe
+from geostack_dagster.pipeline.upkeep import history
 from geostack_dagster.pipeline.workspace import Workspace
 from geostack_dagster.providers import provider_named
 from geostack_dagster.stack.swath.recipe import SwathItem
 from tests.auth.conftest import VARIABLES
 from tests.nasa import DATA, STORE, TOKEN, Answer, Nasa, granule_of, serving
+from tests.pipeline.dying import killed_rolling_back
 from tests.stack.swath.emit import PIXEL, Emit, emit
 
 DAY = "2024-07-03"
@@ -132,6 +136,28 @@ def assert_holds(swaths: Swaths, granule: Emit) -> tuple[Granule, SwathItem]:
     expected = granule.radiance[:, columns][..., bands]
     np.testing.assert_array_equal(np.asarray(stored.values[:]), expected)
     return stored, item
+
+
+@pytest.mark.parametrize("at", [1, 2])  # before the commit, and after it
+def test_a_rollback_that_is_killed_is_finished_by_the_next_run(swaths, granule, at):
+    swaths.run()
+    good, _ = assert_holds(swaths, granule)
+    pixels = np.asarray(good.values[:])
+    partition, workspace = swaths.partition(), swaths.workspace
+    snapshot = history(swaths.spec, "field", workspace)[0].snapshot
+    swaths.withdraw(granule.name)
+    swaths.run()
+    assert swaths.stored() == []
+
+    assert killed_rolling_back(swaths.spec, partition, workspace, snapshot, at)
+    (asked,) = find_stale(swaths.spec, workspace, [partition])
+    done = run_stage(swaths.spec, "cube", partition, workspace)
+
+    assert (asked.stage, asked.held) == ("cube", None)
+    assert "finished" in done.note
+    (back,) = swaths.stored()
+    np.testing.assert_array_equal(np.asarray(back.values[:]), pixels)
+    assert run_stage(swaths.spec, "cube", partition, workspace).outcome == "unchanged"
 
 
 def test_the_members_of_a_recipe_are_those_that_its_page_lists(swaths, granule):

@@ -1,5 +1,6 @@
 """History, rollback and maintenance of a pipeline's cubes."""
 
+import re
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +9,13 @@ import pytest
 
 from geostack_dagster import storage
 from geostack_dagster.cube.repository import Repository
-from geostack_dagster.errors import ConfigurationError, NoDataError, ServiceError
+from geostack_dagster.errors import ConfigurationError, DamagedError, NoDataError, ServiceError
 from geostack_dagster.pipeline.cube import cube_store
 from geostack_dagster.pipeline.holds import run_stage
 from geostack_dagster.pipeline.reconcile import find_stale
 from geostack_dagster.pipeline.upkeep import history, maintain, release, roll_back
 from tests.pipeline.conftest import FIELD, STAGES, Chain, spec_of
+from tests.pipeline.dying import killed_rolling_back
 
 DAY, OTHER = "2024-07-03", "2024-07-08"
 
@@ -174,6 +176,50 @@ def test_back_to_before_it_was_made_takes_back_what_was_made_of_it(chain):
     assert run_stage(chain.spec, "cube", partition, chain.workspace).outcome == "written"
     assert run_stage(chain.spec, "indices", partition, chain.workspace).outcome == "written"
     assert storage.listing(page)
+
+
+def test_a_rollback_that_is_killed_is_finished_by_the_next_run(chain, in_sandbox):
+    good, renewed = rewrite(chain, DAY, in_sandbox)
+    partition, workspace = chain.partition(DAY), chain.workspace
+    bad = pixels(chain, DAY)
+    for at in (1, 2):  # before the commit, and after it
+        assert killed_rolling_back(chain.spec, partition, workspace, good, at)
+        assert np.array_equal(pixels(chain, DAY), bad) is (at == 1)
+        assert held_back(chain) == [("cube", False)]
+
+        done = run_stage(chain.spec, "cube", partition, workspace)
+
+        assert done.outcome == "written"
+        assert "finished" in done.note
+        assert "stripes" in done.note
+        np.testing.assert_array_equal(pixels(chain, DAY), pixels(chain, DAY, good))
+        assert run_stage(chain.spec, "cube", partition, workspace).outcome == "unchanged"
+        run_stage(chain.spec, "indices", partition, workspace)
+        assert held_back(chain) == [("cube", True)]
+
+        assert release(partition, workspace)
+        chain.run(DAY)
+        np.testing.assert_array_equal(pixels(chain, DAY), bad)
+    in_sandbox.control.withdraw(renewed)
+
+
+def test_a_damaged_hold_stops_its_partition_only_and_says_how_to_end_it(chain):
+    chain.run(DAY)
+    chain.run(OTHER, "snapshot", "stack")
+    partition, workspace = chain.partition(DAY), chain.workspace
+    remedy = f"{workspace.layout.hold(partition)} is damaged .*{DAY} --release"
+    for content in (b'{"refused": "ab', b"[]", b"{}", b'{"refused": 1, "snapshot": 2, "since": 3}'):
+        storage.write_bytes(workspace.layout.hold(partition), content)
+
+        held, behind = find_stale(chain.spec, workspace, [partition, chain.partition(OTHER)])
+
+        assert re.search(remedy, held.held)
+        assert (behind.partition.date, behind.stage, behind.held) == (OTHER, "cube", None)
+        with pytest.raises(DamagedError, match=remedy):
+            run_stage(chain.spec, "cube", partition, workspace)
+
+    assert release(partition, workspace)
+    assert run_stage(chain.spec, "cube", partition, workspace).outcome == "unchanged"
 
 
 def test_an_unknown_snapshot_changes_nothing(chain):

@@ -67,8 +67,12 @@ def test_a_recipe_that_was_edited_is_refused(kit):
     document["items"][0]["sources"]["B04"]["radiometry"]["offset"] = 0.0
     with pytest.raises(IntegrityError, match="edited or cut"):
         Recipe.from_json(document)
-    with pytest.raises(IntegrityError, match="not JSON"):
+    with pytest.raises(
+        IntegrityError, match=r"the recipe is damaged .no JSON.*materialize the stack"
+    ):
         Recipe.loads(json.dumps(document)[:-9])
+    with pytest.raises(IntegrityError, match=r"the recipe is damaged .it lacks"):
+        Recipe.loads(json.dumps({"format": document["format"]}))
     with pytest.raises(IntegrityError, match="format 99"):
         Recipe.from_json({**document, "format": 99})
 

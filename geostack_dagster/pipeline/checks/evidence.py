@@ -9,7 +9,9 @@ from geostack_dagster import storage
 from geostack_dagster.cube.store import CubeStore
 from geostack_dagster.cube.unread import whole
 from geostack_dagster.domain.dark_pixels import DarkPixels, ItemVerdict, judge
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.partition import Partition
+from geostack_dagster.errors import IntegrityError
 from geostack_dagster.pipeline.checks.limits import limits_of
 from geostack_dagster.pipeline.checks.pixels import DarkGround, Tally, look
 from geostack_dagster.pipeline.cube import cube_store, made_from_recipe
@@ -32,7 +34,7 @@ class Evidence:
     dark: tuple[DarkPixels, ...] = ()
 
     def dumps(self) -> bytes:
-        """JSON text; `loads` reads it back."""
+        """JSON text; `of_json` takes it parsed."""
         document = {
             "format": _FORMAT,
             "made_from": self.made_from,
@@ -42,9 +44,8 @@ class Evidence:
         return json.dumps(document, allow_nan=False).encode()
 
     @classmethod
-    def loads(cls, text: bytes) -> Self | None:
+    def of_json(cls, document: Mapping[str, Any]) -> Self | None:
         """Evidence written by `dumps`; None if another version wrote it."""
-        document = json.loads(text)
         if document.get("format") != _FORMAT:
             return None
         return cls(
@@ -98,9 +99,10 @@ def evidence_of(
 
 def kept_evidence(stage: str, partition: Partition, workspace: Workspace) -> Evidence | None:
     """The evidence as it was kept, of whatever state of the pixels; None if there is none."""
+    url = workspace.layout.evidence(partition, stage)
     try:
-        return Evidence.loads(storage.read_bytes(workspace.layout.evidence(partition, stage)))
-    except (FileNotFoundError, ValueError):
+        return read_back(storage.read_bytes(url), url, Evidence.of_json, remedy="delete it")
+    except (FileNotFoundError, IntegrityError):  # what is damaged is found out again
         return None
 
 

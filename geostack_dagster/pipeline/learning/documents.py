@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from geostack_dagster import storage
-from geostack_dagster.errors import IntegrityError
+from geostack_dagster.domain.documents import read_mapping
 
 CHALLENGER = "challenger.json"
 """Names the present challenger, and what it learnt from."""
@@ -16,22 +16,15 @@ def read_document(url: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is none.
-        IntegrityError: If it is cut off, or none of the loop's.
+        DamagedError: If it is cut off, or none of the loop's; when it is asked for a member that
+            it lacks, too.
     """
-    content = storage.read_bytes(url)
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise IntegrityError(
-            f"{url} is cut off or no JSON ({error}); restore it, or delete it to make it anew"
-        ) from error
-    if not isinstance(found, dict):
-        raise IntegrityError(f"{url} is no document of the loop; restore it, or delete it")
-    return found
+    remedy = "restore it, or delete it to make it anew"
+    return read_mapping(storage.read_bytes(url), url, remedy=remedy)
 
 
 def find_document(url: str) -> dict[str, Any] | None:
-    """A document; None if there is none. Raises IntegrityError as `read_document`."""
+    """A document; None if there is none. Raises DamagedError as `read_document`."""
     try:
         return read_document(url)
     except FileNotFoundError:

@@ -1,6 +1,5 @@
 """Scenes that somebody labelled, as the cubes hold them, and their pixels."""
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from geostack_dagster import storage
 from geostack_dagster.cube.slots import Slot
 from geostack_dagster.cube.store import CubeStore
 from geostack_dagster.domain.days import Window
+from geostack_dagster.domain.documents import read_mapping
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.grid import Grid
 from geostack_dagster.domain.partition import Partition
@@ -255,8 +255,9 @@ def _orbit(spec: PipelineSpec, workspace: Workspace, aoi: str, day: date) -> str
     """EMIT's number of the orbit, from the names of the day's granules."""
     key = partition_dates(Window(day, day + timedelta(days=1)), spec.cadence)[0]
     partition = Partition(spec.name, aoi, key, spec.cadence)
+    url = workspace.layout.recipe(partition)
     try:
-        recipe = json.loads(storage.read_bytes(workspace.layout.recipe(partition)))
+        recipe = read_mapping(storage.read_bytes(url), url, remedy="materialize the stack again")
     except FileNotFoundError:
         return None
     found = [

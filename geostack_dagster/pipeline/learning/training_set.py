@@ -8,7 +8,6 @@ What judges is frozen: the first time that a scene falls to the gate its labels 
 without those that a model proposed, and later labels of that scene change nothing.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import numpy as np
 
 from geostack_dagster import storage
 from geostack_dagster.domain.counts import counted
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.errors import ConfigurationError, NoDataError
 from geostack_dagster.learning.chip_index import read_index, write_index
@@ -261,7 +261,12 @@ def _gate_set(loop: Loop) -> tuple[dict[str, Labelled], bytes | None]:
         raw = storage.read_bytes(loop.url(_GATE))
     except FileNotFoundError:
         return {}, None
-    scenes = (Labelled.of_json(one) for one in json.loads(raw)["scenes"])
+    scenes = read_back(
+        raw,
+        loop.url(_GATE),
+        lambda found: [Labelled.of_json(one) for one in found["scenes"]],
+        remedy="restore it: what judges is frozen in it",
+    )
     return {one.scene.id: one for one in scenes}, raw
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from geostack_dagster.domain.aoi import AOI
 from geostack_dagster.domain.days import Window
+from geostack_dagster.domain.documents import read_back
 from geostack_dagster.domain.fingerprint import fingerprint
 from geostack_dagster.domain.hrefs import Href
 from geostack_dagster.domain.swath import SwathChoice
@@ -222,12 +223,9 @@ class SwathRecipe:
         """Recipe of a JSON text written by `dumps`.
 
         Raises:
-            IntegrityError: If it is not JSON, or as `from_json` does.
+            DamagedError: If it is not JSON, or lacks something.
+            IntegrityError: As `from_json` raises it.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise IntegrityError(
-                f"the swath recipe is not JSON ({error}); materialize the stack again"
-            ) from None
-        return cls.from_json(document)
+        return read_back(
+            text, "the swath recipe", cls.from_json, remedy="materialize the stack again"
+        )

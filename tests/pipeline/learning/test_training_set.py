@@ -201,5 +201,8 @@ def test_all_of_a_day_is_one_overpass_where_granules_state_no_orbit(tmp_path):
 def test_a_document_that_is_cut_off_is_named(loop):
     url = loop.url("training_set.json")
     storage.write_bytes(url, storage.read_bytes(url)[:-5])
-    with pytest.raises(IntegrityError, match=r"training_set\.json is cut off .* restore it"):
+    with pytest.raises(IntegrityError, match=r"training_set\.json is damaged .* restore it"):
         training_set.run(loop, names(loop))
+    storage.write_bytes(url, b"{}")
+    with pytest.raises(IntegrityError, match=r"training_set\.json is damaged \(it lacks 'set'\)"):
+        training_set.latest(loop)

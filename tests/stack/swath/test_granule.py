@@ -168,7 +168,7 @@ def test_a_recipe_reads_back_and_notices_changes(tmp_path):
         SwathRecipe.from_json(edited)
     with pytest.raises(IntegrityError, match="has format 1, this version reads 'swath 1'"):
         SwathRecipe.from_json({"format": 1})
-    with pytest.raises(IntegrityError, match="is not JSON"):
+    with pytest.raises(IntegrityError, match="the swath recipe is damaged"):
         SwathRecipe.loads("{")
 
 
