@@ -164,14 +164,7 @@ def _others(spec: PipelineSpec) -> dg.AssetChecksDefinition:
         look = _Look(spec, workspace, [list(one.values()) for one in _by_aoi(spec, keys)])
         for chosen in sorted(context.selected_asset_check_keys, key=str):
             result = look.at(chosen.asset_key.path[1], chosen.name)
-            yield dg.AssetCheckResult(
-                asset_key=chosen.asset_key,
-                check_name=chosen.name,
-                passed=result.passed,
-                severity=_severity(result),
-                description=result.summary,
-                metadata=_metadata(result) | {"partitions": len(keys)},
-            )
+            yield _told(chosen, result, partitions=len(keys))
 
     return checks
 
@@ -202,14 +195,7 @@ def _current(spec: PipelineSpec) -> dg.AssetChecksDefinition:
             asked = [partition_of(spec, key) for key in _asked(context, spec, noun)]
             asked.sort(key=lambda one: (one.date, one.aoi))
             result = current(spec, noun, asked[-_FEW:] if in_run else asked, workspace)
-            yield dg.AssetCheckResult(
-                asset_key=chosen.asset_key,
-                check_name=chosen.name,
-                passed=result.passed,
-                severity=_severity(result),
-                description=result.summary,
-                metadata=_metadata(result),
-            )
+            yield _told(chosen, result)
 
     return is_current
 
@@ -317,6 +303,18 @@ def _materializations(
         )
         found.setdefault(str(record.partition_key), target)
     return found
+
+
+def _told(chosen: dg.AssetCheckKey, result: "Result", **numbers: int) -> dg.AssetCheckResult:
+    """A result as Dagster takes it, with numbers beside its own."""
+    return dg.AssetCheckResult(
+        asset_key=chosen.asset_key,
+        check_name=chosen.name,
+        passed=result.passed,
+        severity=_severity(result),
+        description=result.summary,
+        metadata=_metadata(result) | {name: value_of(value) for name, value in numbers.items()},
+    )
 
 
 def _severity(result: "Result") -> dg.AssetCheckSeverity:
